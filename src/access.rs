@@ -1,0 +1,108 @@
+//! What the program is allowed to do, asked at the start, so that a missing permission is one clear line and not a
+//! stream of failures.
+
+use k8s_openapi::api::authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec};
+use kube::api::PostParams;
+use kube::{Api, Client};
+use tokio::time::timeout;
+
+use crate::api::KUBELET_SERVING;
+use crate::client::{REQUEST_TIMEOUT, describe};
+use crate::policy::Mode;
+
+/// One permission that is needed.
+struct Permission {
+    verb: &'static str,
+    group: &'static str,
+    resource: &'static str,
+    subresource: Option<&'static str>,
+    name: Option<&'static str>,
+}
+
+impl Permission {
+    const fn new(verb: &'static str, group: &'static str, resource: &'static str) -> Self {
+        Self { verb, group, resource, subresource: None, name: None }
+    }
+
+    fn describe(&self) -> String {
+        let mut text = format!("{} {}", self.verb, self.resource);
+        if let Some(subresource) = self.subresource {
+            text = format!("{text}/{subresource}");
+        }
+        if !self.group.is_empty() {
+            text = format!("{text} in {}", self.group);
+        }
+        if let Some(name) = self.name {
+            text = format!("{text} named {name}");
+        }
+        text
+    }
+
+    fn attributes(&self) -> ResourceAttributes {
+        ResourceAttributes {
+            verb: Some(self.verb.to_owned()),
+            group: Some(self.group.to_owned()),
+            resource: Some(self.resource.to_owned()),
+            subresource: self.subresource.map(str::to_owned),
+            name: self.name.map(str::to_owned),
+            ..ResourceAttributes::default()
+        }
+    }
+}
+
+const CERTIFICATES: &str = "certificates.k8s.io";
+const REQUESTS: &str = "certificatesigningrequests";
+
+/// Needed in every mode.
+const READ: &[Permission] = &[
+    Permission::new("get", "", "nodes"),
+    Permission::new("list", "", "nodes"),
+    Permission::new("watch", "", "nodes"),
+    Permission::new("get", CERTIFICATES, REQUESTS),
+    Permission::new("list", CERTIFICATES, REQUESTS),
+    Permission::new("watch", CERTIFICATES, REQUESTS),
+];
+
+/// Needed where answers are written (upstream: the admission plugin CertificateApproval).
+const WRITE: &[Permission] = &[
+    Permission { subresource: Some("approval"), ..Permission::new("patch", CERTIFICATES, REQUESTS) },
+    Permission { name: Some(KUBELET_SERVING), ..Permission::new("approve", CERTIFICATES, "signers") },
+];
+
+/// Asks the API server whether the program may do what it has to.
+///
+/// # Errors
+/// When the API server cannot be reached, or with every permission that is missing.
+pub async fn check(client: &Client, server: &str, mode: Mode) -> anyhow::Result<()> {
+    let write = match mode {
+        Mode::Enforce => WRITE,
+        Mode::Audit => &[],
+    };
+    let mut missing = Vec::new();
+    for permission in READ.iter().chain(write) {
+        if !is_allowed(client, server, permission).await? {
+            missing.push(permission.describe());
+        }
+    }
+    if missing.is_empty() {
+        Ok(())
+    } else {
+        anyhow::bail!("the API server {server} does not allow this user to: {}", missing.join("; "))
+    }
+}
+
+async fn is_allowed(client: &Client, server: &str, permission: &Permission) -> anyhow::Result<bool> {
+    let api: Api<SelfSubjectAccessReview> = Api::all(client.clone());
+    let review = SelfSubjectAccessReview {
+        spec: SelfSubjectAccessReviewSpec {
+            resource_attributes: Some(permission.attributes()),
+            ..SelfSubjectAccessReviewSpec::default()
+        },
+        ..SelfSubjectAccessReview::default()
+    };
+    match timeout(REQUEST_TIMEOUT, api.create(&PostParams::default(), &review)).await {
+        Ok(Ok(answer)) => Ok(answer.status.is_some_and(|status| status.allowed)),
+        Ok(Err(error)) => anyhow::bail!("cannot talk to the API server {server}: {}", describe(&error)),
+        Err(_) => anyhow::bail!("no answer from the API server {server} within {} s", REQUEST_TIMEOUT.as_secs()),
+    }
+}

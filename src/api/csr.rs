@@ -1,0 +1,151 @@
+use std::borrow::Cow;
+
+use jiff::Timestamp;
+use k8s_openapi::{ByteString, ClusterResourceScope};
+use kube::core::{ObjectMeta, Resource};
+use serde::{Deserialize, Deserializer, Serialize};
+
+/// The signer whose requests this program answers.
+pub const KUBELET_SERVING: &str = "kubernetes.io/kubelet-serving";
+
+/// A `certificates.k8s.io/v1` CertificateSigningRequest, trimmed.
+#[derive(Clone, Debug, Deserialize)]
+pub struct CertificateSigningRequest {
+    /// Name, uid, resourceVersion and timestamps.
+    #[serde(deserialize_with = "super::metadata")]
+    pub metadata: ObjectMeta,
+    /// What is asked for and by whom; immutable once created.
+    pub spec: Spec,
+    /// What was answered.
+    #[serde(default)]
+    pub status: Status,
+}
+
+/// `spec` of a CertificateSigningRequest. All but `request`, `usages`, `signerName` and `expirationSeconds` is
+/// written by the API server from the requestor's authentication.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Spec {
+    /// The PEM-encoded PKCS#10 request.
+    pub request: RequestBytes,
+    /// Who is asked to sign.
+    pub signer_name: String,
+    /// The authenticated user.
+    #[serde(default)]
+    pub username: String,
+    /// The authenticated user's groups.
+    #[serde(default)]
+    pub groups: Vec<String>,
+    /// Requested key usages.
+    #[serde(default)]
+    pub usages: Vec<String>,
+}
+
+/// The bytes of `spec.request`, or only their number where there are more than any kubelet sends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RequestBytes {
+    /// At most [`RequestBytes::MAX`] bytes.
+    Pem(Vec<u8>),
+    /// This many bytes, which were not kept.
+    TooLong(usize),
+}
+
+impl RequestBytes {
+    /// The longest request that is looked into, in bytes of PEM. A kubelet's has less than 2 KiB.
+    pub const MAX: usize = 16 * 1024;
+}
+
+impl From<Vec<u8>> for RequestBytes {
+    fn from(bytes: Vec<u8>) -> Self {
+        if bytes.len() > Self::MAX { Self::TooLong(bytes.len()) } else { Self::Pem(bytes) }
+    }
+}
+
+impl<'de> Deserialize<'de> for RequestBytes {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        ByteString::deserialize(deserializer).map(|ByteString(bytes)| bytes.into())
+    }
+}
+
+/// `status` of a CertificateSigningRequest.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub struct Status {
+    /// Approved, Denied, Failed, or another's own kind.
+    #[serde(default)]
+    pub conditions: Vec<Condition>,
+    /// Whether a certificate was issued.
+    #[serde(default, deserialize_with = "present", rename = "certificate")]
+    pub issued: bool,
+}
+
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    // The signer writes the certificate in one go; how it reads does not matter here.
+    Option::<Cow<'de, str>>::deserialize(deserializer).map(|text| text.is_some_and(|text| !text.is_empty()))
+}
+
+/// One condition of a CertificateSigningRequest, whole, since a merge patch has to send back those that exist.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Condition {
+    /// `Approved`, `Denied`, `Failed`, or another's own type.
+    #[serde(rename = "type")]
+    pub type_: String,
+    /// `True`; the API server refuses other values for the three known types.
+    pub status: String,
+    /// CamelCase, for machines.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub reason: String,
+    /// For people.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub message: String,
+    /// Set by the API server where it is not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_update_time: Option<String>,
+    /// Set by the API server where it is not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_transition_time: Option<String>,
+}
+
+impl CertificateSigningRequest {
+    /// Whether there is a condition of this type, whatever its status.
+    #[must_use]
+    pub fn has_condition(&self, type_: &str) -> bool {
+        self.status.conditions.iter().any(|condition| condition.type_ == type_)
+    }
+
+    /// Whether it is Approved, Denied or Failed, none of which can be taken back.
+    #[must_use]
+    pub fn is_decided(&self) -> bool {
+        ["Approved", "Denied", "Failed"].into_iter().any(|type_| self.has_condition(type_))
+    }
+
+    /// When the API server created it, in whole seconds; the epoch where a dump does not say.
+    #[must_use]
+    pub fn created(&self) -> Timestamp {
+        self.metadata.creation_timestamp.as_ref().map(|time| time.0).unwrap_or_default()
+    }
+}
+
+impl Resource for CertificateSigningRequest {
+    type DynamicType = ();
+    type Scope = ClusterResourceScope;
+
+    fn kind((): &()) -> Cow<'_, str> {
+        "CertificateSigningRequest".into()
+    }
+    fn group((): &()) -> Cow<'_, str> {
+        "certificates.k8s.io".into()
+    }
+    fn version((): &()) -> Cow<'_, str> {
+        "v1".into()
+    }
+    fn plural((): &()) -> Cow<'_, str> {
+        "certificatesigningrequests".into()
+    }
+    fn meta(&self) -> &ObjectMeta {
+        &self.metadata
+    }
+    fn meta_mut(&mut self) -> &mut ObjectMeta {
+        &mut self.metadata
+    }
+}

@@ -1,0 +1,70 @@
+//! The command line.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use ipnet::IpNet;
+
+use crate::identity::ClusterDomain;
+
+/// Approves or denies kubelet-serving CertificateSigningRequests by node identity and policy.
+#[derive(Debug, Parser)]
+#[command(name = "countersign", version, about, max_term_width = 100)]
+pub struct Arguments {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Answer kubelet-serving requests as they come, until told to stop
+    ///
+    /// Follows CertificateSigningRequests of the signer kubernetes.io/kubelet-serving and Nodes, decides about each
+    /// request by the policy, and writes the condition Approved or Denied. What may still become right is left pending.
+    #[command(after_help = "Example:\n  countersign run --policy policies/default.yaml --kubeconfig admin.conf")]
+    Run(RunArguments),
+}
+
+/// Flags of `countersign run`.
+#[derive(Debug, Args)]
+pub struct RunArguments {
+    /// The policy file
+    #[arg(long, value_name = "FILE")]
+    pub policy: PathBuf,
+
+    /// How to reach the API server, outside of a pod [default: the pod's service account, else KUBECONFIG]
+    #[arg(long, value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+
+    /// Where to serve /metrics, /healthz and /readyz
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "0.0.0.0:8080")]
+    pub admin_address: SocketAddr,
+
+    /// How many requests to work on at once; those of one node are always worked on one after another
+    #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub workers: u16,
+
+    /// A range of the cluster's Service addresses, which no node may have; may be given several times
+    #[arg(long, value_name = "CIDR")]
+    pub service_cidr: Vec<IpNet>,
+
+    /// The cluster's DNS domain, under which no node may have a name
+    #[arg(long, value_name = "DOMAIN", default_value = "cluster.local")]
+    pub cluster_domain: ClusterDomain,
+
+    /// How to write the log
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub log_format: LogFormat,
+}
+
+/// How the log is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}

@@ -1,0 +1,171 @@
+//! The connection to the API server: where it is, how long it may take, and what goes over it.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use anyhow::anyhow;
+use futures::future::BoxFuture;
+use http::{Method, Request, Response};
+use kube::client::{Body, ClientBuilder};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::runtime::watcher;
+use kube::{Client, Config};
+use tower::{BoxError, Layer, Service};
+
+use crate::metrics::Metrics;
+use crate::watch::Watched;
+
+/// How long one request may take, from sending it to having read the answer.
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long connecting may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Finds the API server: by the kubeconfig given, or the service account of the pod, or the user's own kubeconfig.
+///
+/// # Errors
+/// When there is no usable configuration.
+pub async fn config(kubeconfig: Option<&Path>) -> anyhow::Result<Config> {
+    let options = KubeConfigOptions::default();
+    let mut config = match kubeconfig {
+        Some(path) => {
+            let unusable = |error| anyhow!("cannot use the kubeconfig {}: {}", path.display(), root_cause(&error));
+            let read = Kubeconfig::read_from(path).map_err(unusable)?;
+            Config::from_custom_kubeconfig(read, &options).await.map_err(unusable)?
+        }
+        None if std::env::var_os("KUBERNETES_SERVICE_HOST").is_some() => Config::incluster()
+            .map_err(|error| anyhow!("cannot use the pod's service account: {}", root_cause(&error)))?,
+        None => Config::from_kubeconfig(&options).await.map_err(|error| {
+            anyhow!(
+                "not in a pod, and no usable kubeconfig (give --kubeconfig or set KUBECONFIG): {}",
+                root_cause(&error)
+            )
+        })?,
+    };
+    config.connect_timeout = Some(CONNECT_TIMEOUT);
+    config.default_retry = false;
+    Ok(config)
+}
+
+/// A client that counts its requests and notices when a watch is accepted again.
+///
+/// # Errors
+/// When the configuration's certificates or credentials cannot be used.
+pub fn client(config: Config, metrics: Arc<Metrics>, watched: [Watched; 2]) -> kube::Result<Client> {
+    Ok(ClientBuilder::try_from(config)?.with_layer(&Observe { metrics, watched: watched.into() }).build())
+}
+
+/// One sentence for people, without the structure that the library prints.
+#[must_use]
+pub fn describe(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) if status.message.is_empty() => format!("{} {}", status.code, status.reason),
+        kube::Error::Api(status) => format!("{} ({} {})", status.message, status.code, status.reason),
+        other => root_cause(other),
+    }
+}
+
+/// One sentence for people about a watch that broke.
+#[must_use]
+pub fn describe_watch(error: &watcher::Error) -> String {
+    match error {
+        watcher::Error::InitialListFailed(error)
+        | watcher::Error::WatchStartFailed(error)
+        | watcher::Error::WatchFailed(error) => describe(error),
+        watcher::Error::WatchError(status) => format!("{} ({} {})", status.message, status.code, status.reason),
+        watcher::Error::NoResourceVersion => error.to_string(),
+    }
+}
+
+/// The innermost error says what happened; the outer ones only repeat it.
+fn root_cause(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.to_string()
+}
+
+/// Counts requests by operation and outcome, and tells a [`Watched`] when the server has accepted its watch.
+#[derive(Clone)]
+struct Observe {
+    metrics: Arc<Metrics>,
+    watched: Arc<[Watched]>,
+}
+
+impl<S> Layer<S> for Observe {
+    type Service = Observed<S>;
+
+    fn layer(&self, inner: S) -> Observed<S> {
+        Observed { inner, observe: self.clone() }
+    }
+}
+
+struct Observed<S> {
+    inner: S,
+    observe: Observe,
+}
+
+impl<S, B> Service<Request<Body>> for Observed<S>
+where
+    S: Service<Request<Body>, Response = Response<B>, Error = BoxError>,
+    S::Future: Send + 'static,
+    B: 'static,
+{
+    type Response = Response<B>;
+    type Error = BoxError;
+    type Future = BoxFuture<'static, Result<Response<B>, BoxError>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let operation = Operation::of(&request);
+        let observe = self.observe.clone();
+        let response = self.inner.call(request);
+        Box::pin(async move {
+            let result = response.await;
+            let code = result.as_ref().map_or("error".to_owned(), |response| response.status().as_u16().to_string());
+            observe.metrics.api_requests.with_label_values(&[operation.name, &code]).inc();
+            if result.as_ref().is_ok_and(|response| response.status().is_success())
+                && let Some(plural) = operation.watches
+                && let Some(watched) = observe.watched.iter().find(|watched| watched.name() == plural)
+            {
+                watched.resumed();
+            }
+            result
+        })
+    }
+}
+
+/// What a request to the API server is for.
+struct Operation {
+    name: &'static str,
+    watches: Option<&'static str>,
+}
+
+impl Operation {
+    fn of(request: &Request<Body>) -> Self {
+        let uri = request.uri();
+        let mut segments = uri.path().rsplit('/');
+        let (last, parent) = (segments.next().unwrap_or_default(), segments.next().unwrap_or_default());
+        let watching = uri.query().is_some_and(|query| query.split('&').any(|pair| pair == "watch=true"));
+        let (name, watches) = match (request.method(), parent, last) {
+            (&Method::GET, _, "nodes") if watching => ("watch_nodes", Some("nodes")),
+            (&Method::GET, _, "nodes") => ("list_nodes", None),
+            (&Method::GET, "nodes", _) => ("get_node", None),
+            (&Method::GET, _, "certificatesigningrequests") if watching => {
+                ("watch_requests", Some("certificatesigningrequests"))
+            }
+            (&Method::GET, _, "certificatesigningrequests") => ("list_requests", None),
+            (&Method::GET, "certificatesigningrequests", _) => ("get_request", None),
+            (&Method::PATCH, _, "approval") => ("write_approval", None),
+            (&Method::POST, _, "events") => ("create_event", None),
+            (&Method::POST, _, "selfsubjectaccessreviews") => ("review_access", None),
+            _ => ("other", None),
+        };
+        Self { name, watches }
+    }
+}

@@ -1,0 +1,142 @@
+//! Kubernetes Events: what `kubectl describe csr` and `kubectl describe node` show. Best effort, and never in the way.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::ObjectReference;
+use k8s_openapi::api::events::v1::Event;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+use kube::core::ObjectMeta;
+use tokio::sync::mpsc;
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::api::Cluster;
+use crate::metrics::Metrics;
+use crate::san::NodeName;
+
+/// The name under which Events are reported.
+const REPORTER: &str = "countersign";
+/// How many Events may wait to be sent.
+const WAITING: usize = 128;
+/// The shortest time between two Events. During a storm the conditions themselves tell what was decided, and the
+/// API server has better things to do.
+const PACE: Duration = Duration::from_millis(50);
+
+/// What happened, to be told.
+#[derive(Debug)]
+pub(super) struct Occurrence {
+    pub(super) regarding: Regarding,
+    /// Something that an operator may want to look into.
+    pub(super) warning: bool,
+    pub(super) action: &'static str,
+    pub(super) reason: &'static str,
+    pub(super) note: String,
+}
+
+/// The object that an Event is about.
+#[derive(Debug)]
+pub(super) enum Regarding {
+    Request { name: Arc<str>, uid: String },
+    Node { name: NodeName, uid: String },
+}
+
+/// Takes Events to be sent in the background.
+#[derive(Clone, Debug)]
+pub(super) struct Recorder {
+    sender: mpsc::Sender<Occurrence>,
+    metrics: Arc<Metrics>,
+}
+
+impl Recorder {
+    /// A recorder, and what sends its Events until every clone of the recorder is gone.
+    pub(super) fn new(cluster: Cluster, metrics: Arc<Metrics>) -> (Self, impl Future<Output = ()>) {
+        let (sender, receiver) = mpsc::channel(WAITING);
+        (Self { sender, metrics }, send(cluster, receiver))
+    }
+
+    /// Takes one, or drops it where too many wait.
+    pub(super) fn record(&self, occurrence: Occurrence) {
+        if self.sender.try_send(occurrence).is_err() {
+            self.metrics.events_dropped.inc();
+        }
+    }
+}
+
+async fn send(cluster: Cluster, mut receiver: mpsc::Receiver<Occurrence>) {
+    let instance = std::env::var("HOSTNAME").unwrap_or_else(|_| REPORTER.to_owned());
+    let mut pace = interval(PACE);
+    pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    while let Some(occurrence) = receiver.recv().await {
+        pace.tick().await;
+        if let Err(error) = cluster.create_event(&event(occurrence, &instance, Timestamp::now())).await {
+            tracing::warn!(%error, "an Event was not sent");
+        }
+    }
+}
+
+fn event(occurrence: Occurrence, instance: &str, now: Timestamp) -> Event {
+    let (kind, api_version, name, uid) = match occurrence.regarding {
+        Regarding::Request { name, uid } => {
+            ("CertificateSigningRequest", "certificates.k8s.io/v1", name.to_string(), uid)
+        }
+        // Events about Nodes carry the Node's name for its uid, as kubelets write them and `kubectl describe node` asks.
+        Regarding::Node { name, uid } => ("Node", "v1", name.to_string(), uid),
+    };
+    Event {
+        metadata: ObjectMeta {
+            name: Some(format!("{}.{:x}", object_name(&name), now.as_nanosecond())),
+            namespace: Some("default".to_owned()),
+            ..ObjectMeta::default()
+        },
+        event_time: Some(MicroTime(now)),
+        reporting_controller: Some(REPORTER.to_owned()),
+        reporting_instance: Some(instance.to_owned()),
+        action: Some(occurrence.action.to_owned()),
+        reason: Some(occurrence.reason.to_owned()),
+        note: Some(occurrence.note),
+        type_: Some(if occurrence.warning { "Warning" } else { "Normal" }.to_owned()),
+        regarding: Some(ObjectReference {
+            kind: Some(kind.to_owned()),
+            api_version: Some(api_version.to_owned()),
+            name: Some(name),
+            uid: Some(uid),
+            ..ObjectReference::default()
+        }),
+        ..Event::default()
+    }
+}
+
+/// The first part of an Event's name. The API server takes nearly any text for the name of a
+/// CertificateSigningRequest, but only an RFC 1123 subdomain for that of an Event.
+fn object_name(name: &str) -> String {
+    const LONGEST: usize = 200;
+    let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    let plain: String = name.chars().take(LONGEST).map(|c| if fits(c) { c } else { '-' }).collect();
+    let plain = plain.trim_matches('-');
+    if plain.is_empty() { REPORTER.to_owned() } else { plain.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_is_named_after_any_object_and_valid() {
+        assert_eq!(object_name("csr-x7k2p"), "csr-x7k2p");
+        assert_eq!(object_name("A?b c.ä/d-"), "b-c---d");
+        assert_eq!(object_name("???"), "countersign");
+        assert_eq!(object_name(&"a".repeat(300)).len(), 200);
+    }
+
+    #[test]
+    fn an_event_about_a_request_finds_its_way_into_describe() {
+        let regarding = Regarding::Request { name: "csr-1".into(), uid: "u-1".into() };
+        let occurrence =
+            Occurrence { regarding, warning: true, action: "Deny", reason: "ProtectedName", note: "no".into() };
+        let event = event(occurrence, "pod-1", Timestamp::UNIX_EPOCH);
+        let regarding = event.regarding.unwrap();
+        assert_eq!((regarding.name.as_deref(), regarding.uid.as_deref()), (Some("csr-1"), Some("u-1")));
+        assert_eq!((event.type_.as_deref(), event.reason.as_deref()), (Some("Warning"), Some("ProtectedName")));
+    }
+}

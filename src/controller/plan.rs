@@ -1,0 +1,212 @@
+//! What follows from a verdict: pure, so that it can be seen before anything is written.
+
+use serde::Serialize;
+
+use crate::api::Condition;
+use crate::policy::{Evaluation, Mode, Policy};
+use crate::verdict::{Approval, DeferReason, DenyReason, NonEmpty, Verdict};
+
+/// Longest message in bytes: what the note of an Event takes.
+const MAX_MESSAGE: usize = 1024;
+
+/// What is to be done about a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Plan {
+    /// Nothing: the request is not ours.
+    Nothing,
+    /// Write the answer.
+    Write(Answer),
+    /// The policy is in audit mode: tell what would be written.
+    Tell(Answer),
+    /// Leave it pending, and look again.
+    Wait(Waiting),
+}
+
+/// An answer to a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// Yes or no.
+    pub decision: Decision,
+    /// Every reason by name, the first of which is the condition's.
+    pub reasons: NonEmpty<&'static str>,
+    /// For people: why, by which rule of which policy.
+    pub message: String,
+}
+
+/// Why a request is left pending.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Waiting {
+    /// Every reason by name.
+    pub reasons: NonEmpty<&'static str>,
+    /// For people.
+    pub message: String,
+}
+
+/// The two answers there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// The condition `Approved`.
+    Approved,
+    /// The condition `Denied`.
+    Denied,
+}
+
+impl Decision {
+    /// The condition's type.
+    #[must_use]
+    pub fn condition_type(self) -> &'static str {
+        match self {
+            Self::Approved => "Approved",
+            Self::Denied => "Denied",
+        }
+    }
+}
+
+/// Turns a verdict into a plan.
+#[must_use]
+pub fn plan(evaluation: &Evaluation<'_>, policy: &Policy) -> Plan {
+    let by = Source { rule: evaluation.rule, policy };
+    let answer = match &evaluation.verdict {
+        Verdict::Ignore(_) => return Plan::Nothing,
+        Verdict::Defer(reasons) => {
+            return Plan::Wait(Waiting {
+                reasons: reasons.clone().map(|reason| DeferReason::as_str(&reason)),
+                message: by.message(reasons),
+            });
+        }
+        Verdict::Approve(approval) => Answer {
+            decision: Decision::Approved,
+            reasons: NonEmpty::one(Approval::REASON),
+            message: by.message(approval),
+        },
+        Verdict::Deny(reasons) => Answer {
+            decision: Decision::Denied,
+            reasons: reasons.clone().map(|reason| DenyReason::as_str(&reason)),
+            message: by.message(reasons),
+        },
+    };
+    match policy.mode() {
+        Mode::Enforce => Plan::Write(answer),
+        Mode::Audit => Plan::Tell(answer),
+    }
+}
+
+/// Where a decision comes from.
+struct Source<'a> {
+    rule: Option<&'a str>,
+    policy: &'a Policy,
+}
+
+impl Source<'_> {
+    /// The reasons, cut to what an Event takes, and the rule and policy they come from, which are never cut off.
+    fn message(&self, reasons: &impl std::fmt::Display) -> String {
+        let hash = self.policy.sha256().get(..12).unwrap_or_default();
+        let source = match self.rule {
+            Some(rule) => format!(" (rule {rule:?} of policy {hash})"),
+            None => format!(" (policy {hash})"),
+        };
+        let mut message = reasons.to_string();
+        let room = MAX_MESSAGE.saturating_sub(source.len());
+        if message.len() > room {
+            let end = message.floor_char_boundary(room.saturating_sub('…'.len_utf8()));
+            message.truncate(end);
+            message.push('…');
+        }
+        message + &source
+    }
+}
+
+/// The merge patch (RFC 7396) that writes an answer. It names the resourceVersion that was judged, so that the API
+/// server refuses it when anything has changed since; and it repeats the conditions that exist, since a merge patch
+/// replaces a list as a whole.
+#[derive(Debug, Serialize)]
+pub(super) struct ApprovalPatch<'a> {
+    metadata: PatchMetadata<'a>,
+    status: PatchStatus,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct PatchMetadata<'a> {
+    resource_version: &'a str,
+}
+
+#[derive(Debug, Serialize)]
+struct PatchStatus {
+    conditions: Vec<Condition>,
+}
+
+impl<'a> ApprovalPatch<'a> {
+    pub(super) fn new(answer: &Answer, resource_version: &'a str, existing: &[Condition]) -> Self {
+        let mut conditions = existing.to_vec();
+        conditions.push(Condition {
+            type_: answer.decision.condition_type().to_owned(),
+            status: "True".to_owned(),
+            reason: (*answer.reasons.first()).to_owned(),
+            message: answer.message.clone(),
+            last_update_time: None,
+            last_transition_time: None,
+        });
+        Self { metadata: PatchMetadata { resource_version }, status: PatchStatus { conditions } }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::request::MalformedRequest;
+
+    fn policy(mode: &str) -> Policy {
+        let text = format!("{{apiVersion: countersign/v1, kind: ServingPolicy, mode: {mode}, rules: [{{name: all}}]}}");
+        Policy::load(text.as_bytes()).unwrap()
+    }
+
+    fn denied(reasons: Vec<DenyReason>) -> Evaluation<'static> {
+        Evaluation { rule: Some("all"), verdict: Verdict::Deny(NonEmpty::from_vec(reasons).unwrap()) }
+    }
+
+    #[test]
+    fn a_denial_names_every_reason_the_rule_and_the_policy() {
+        let policy = policy("enforce");
+        let evaluation = denied(vec![DenyReason::BadSignature, DenyReason::Superseded]);
+        let Plan::Write(answer) = plan(&evaluation, &policy) else { panic!() };
+        assert_eq!(answer.decision, Decision::Denied);
+        assert_eq!(answer.reasons.iter().copied().collect::<Vec<_>>(), ["BadSignature", "Superseded"]);
+        let source = format!(" (rule \"all\" of policy {})", &policy.sha256()[..12]);
+        assert!(answer.message.contains("; the same node") && answer.message.ends_with(&source), "{}", answer.message);
+    }
+
+    #[test]
+    fn audit_mode_tells_and_never_writes() {
+        let evaluation = denied(vec![DenyReason::BadSignature]);
+        assert!(matches!(plan(&evaluation, &policy("audit")), Plan::Tell(_)));
+    }
+
+    #[test]
+    fn a_message_fits_into_an_event_and_keeps_its_source() {
+        let long = DenyReason::MalformedRequest(MalformedRequest::Label("ä".repeat(99)));
+        let policy = policy("enforce");
+        let Plan::Write(answer) = plan(&denied(vec![long; 8]), &policy) else { panic!() };
+        assert!(
+            answer.message.len() <= MAX_MESSAGE && answer.message.contains("… (rule \"all\""),
+            "{}",
+            answer.message
+        );
+    }
+
+    #[test]
+    fn the_patch_keeps_foreign_conditions_and_names_the_version_it_judged() {
+        let Plan::Write(answer) = plan(&denied(vec![DenyReason::BadSignature]), &policy("enforce")) else { panic!() };
+        let foreign =
+            serde_json::json!({"type": "Example", "status": "True", "reason": "Mine", "lastUpdateTime": null});
+        let foreign: Condition = serde_json::from_value(foreign).unwrap();
+        let patch = serde_json::to_value(ApprovalPatch::new(&answer, "42", &[foreign])).unwrap();
+        assert_eq!(patch["metadata"]["resourceVersion"], "42");
+        assert_eq!(
+            patch["status"]["conditions"][0],
+            serde_json::json!({"type": "Example", "status": "True", "reason": "Mine"})
+        );
+        assert_eq!(patch["status"]["conditions"][1]["type"], "Denied");
+        assert_eq!(patch["status"]["conditions"][1]["reason"], "BadSignature");
+    }
+}

@@ -1,0 +1,263 @@
+//! One request from the queue: facts, verdict, plan, and the plan performed.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use thiserror::Error;
+
+use super::api::ApiError;
+use super::event::{Occurrence, Regarding};
+use super::plan::{Answer, ApprovalPatch, Decision, Plan, Waiting, plan};
+use super::store::{Body, Pending};
+use super::{Controller, RELOOK};
+use crate::identity::{NodeRecord, Nodes};
+use crate::policy::{Facts, evaluate};
+use crate::quote::Quoted;
+use crate::request::Reading;
+use crate::san::NodeName;
+use crate::verdict::{DenyReason, Verdict};
+
+/// How many Nodes are read afresh for one decision, before it is put off.
+const MAX_FRESH: usize = 4;
+
+/// Why a request could not be settled this time.
+#[derive(Debug, Error)]
+enum ReconcileError {
+    #[error(transparent)]
+    Api(#[from] ApiError),
+    /// Every Node that was read afresh turned out to be other than it was known.
+    #[error("the Nodes change faster than they can be read")]
+    Unsettled,
+}
+
+/// A decision, with all that is needed to carry it out.
+struct Decided {
+    plan: Plan,
+    pending: Pending,
+    uid: String,
+    created: Timestamp,
+    node: Option<(NodeName, String)>,
+}
+
+impl Controller {
+    /// Works on one request. Whatever fails is tried again later; nothing here ends the program.
+    pub(super) async fn reconcile(&self, name: &Arc<str>) {
+        if let Err(error) = self.settle(name).await {
+            let before = self.store.lock().retry(name, Instant::now());
+            self.wake.notify_one();
+            // The first error of a request and, should it last, every tenth: not a line for each attempt.
+            if before.is_multiple_of(10) {
+                tracing::warn!(request = %Quoted(name), %error, attempts = before + 1, "not settled; trying again");
+            }
+        }
+    }
+
+    async fn settle(&self, name: &Arc<str>) -> Result<(), ReconcileError> {
+        let Some(reading) = self.read(name) else { return Ok(()) };
+        let mut fresh: Vec<(NodeName, Option<NodeRecord>)> = Vec::new();
+        let decided = loop {
+            let Some((decided, rests_on)) = self.decide(name, &reading, &fresh) else { return Ok(()) };
+            match rests_on {
+                None => break decided,
+                Some(_) if fresh.len() >= MAX_FRESH => return Err(ReconcileError::Unsettled),
+                Some(node) => {
+                    let record = self.cluster.node(&node).await?;
+                    fresh.push((node, record));
+                }
+            }
+        };
+        match &decided.plan {
+            Plan::Nothing => {}
+            Plan::Write(answer) => self.write(name, &decided, answer).await?,
+            Plan::Tell(answer) => self.tell_answer(name, &decided, answer),
+            Plan::Wait(waiting) => self.tell_waiting(name, &decided, waiting),
+        }
+        Ok(())
+    }
+
+    /// Reads the request once; its bytes are dropped afterwards.
+    fn read(&self, name: &Arc<str>) -> Option<Arc<Reading>> {
+        let body = self.store.lock().pending(name)?.body.clone();
+        match body {
+            Body::Read(reading) => Some(reading),
+            Body::Unread(csr) => {
+                let started = Instant::now();
+                let reading = Arc::new(Reading::of(&csr));
+                self.metrics.evaluation_seconds.observe(started.elapsed().as_secs_f64());
+                self.store.lock().set_reading(name, &reading);
+                Some(reading)
+            }
+        }
+    }
+
+    /// Decides on what is known, and says which Node has to be read afresh before the decision may stand.
+    fn decide(
+        &self,
+        name: &Arc<str>,
+        reading: &Reading,
+        fresh: &[(NodeName, Option<NodeRecord>)],
+    ) -> Option<(Decided, Option<NodeName>)> {
+        let store = self.store.lock();
+        let pending = store.pending(name)?.clone();
+        let (uid, created) = store.identity(name).map(|(uid, created)| (uid.to_owned(), created))?;
+        let facts = Facts {
+            nodes: Nodes::new(&store.nodes, fresh),
+            nodes_live: self.nodes.is_live(),
+            protected: &self.protected,
+            superseded: store.queue.is_superseded(name),
+        };
+        let evaluation = evaluate(reading, &facts, &self.policy);
+        let node = reading.node().and_then(|node| facts.nodes.get(node));
+        let node = node.map(|record| (record.name().clone(), record.uid().to_owned()));
+        let rests_on = unconfirmed(&evaluation.verdict, fresh).cloned();
+        Some((Decided { plan: plan(&evaluation, &self.policy), pending, uid, created, node }, rests_on))
+    }
+
+    async fn write(&self, name: &Arc<str>, decided: &Decided, answer: &Answer) -> Result<(), ReconcileError> {
+        let pending = &decided.pending;
+        let patch = ApprovalPatch::new(answer, &pending.resource_version, &pending.conditions);
+        match self.cluster.approve(name, &patch).await {
+            Ok(()) => self.written(name, decided, answer),
+            Err(error) => match error.code() {
+                Some(404) => self.store.lock().remove_request(name),
+                Some(409) => self.look_again(name, decided, answer).await?,
+                _ => return Err(error.into()),
+            },
+        }
+        Ok(())
+    }
+
+    /// The request has changed since it was judged: it is read afresh and judged again. Where the change is our own
+    /// answer, whose confirmation was lost on the way, it is told now.
+    async fn look_again(&self, name: &Arc<str>, decided: &Decided, answer: &Answer) -> Result<(), ReconcileError> {
+        let Some(csr) = self.cluster.request(name).await? else {
+            self.store.lock().remove_request(name);
+            return Ok(());
+        };
+        let ours = csr.metadata.uid.as_deref() == Some(&decided.uid)
+            && csr.status.conditions.iter().any(|condition| {
+                condition.type_ == answer.decision.condition_type() && condition.message == answer.message
+            });
+        if ours {
+            self.written(name, decided, answer);
+        }
+        self.apply_request(csr, decided.pending.seen);
+        Ok(())
+    }
+
+    /// Tells of an answer that is written.
+    fn written(&self, name: &Arc<str>, decided: &Decided, answer: &Answer) {
+        let approved = answer.decision == Decision::Approved;
+        self.store.lock().set_decided(name, approved);
+        let latency = latency(decided);
+        self.metrics.decision_seconds.observe(latency.as_secs_f64());
+        self.count(answer, if approved { "approved" } else { "denied" });
+        tracing::info!(
+            request = %Quoted(name),
+            node = decided.node_name(),
+            reason = *answer.reasons.first(),
+            milliseconds = latency.as_millis(),
+            "{}: {}",
+            if approved { "approved" } else { "denied" },
+            answer.message
+        );
+        self.record(name, decided, answer);
+    }
+
+    /// Tells of an answer that would be written were it not for audit mode.
+    fn tell_answer(&self, name: &Arc<str>, decided: &Decided, answer: &Answer) {
+        if !self.store.lock().tell(name, &answer.reasons) {
+            return;
+        }
+        let approved = answer.decision == Decision::Approved;
+        self.count(answer, if approved { "would_approve" } else { "would_deny" });
+        tracing::info!(
+            request = %Quoted(name),
+            node = decided.node_name(),
+            reason = *answer.reasons.first(),
+            "audit, nothing written; would be {}: {}",
+            if approved { "approved" } else { "denied" },
+            answer.message
+        );
+        self.record(name, decided, answer);
+    }
+
+    /// Tells why a request is left pending, unless that was told before, and has it looked at again.
+    fn tell_waiting(&self, name: &Arc<str>, decided: &Decided, waiting: &Waiting) {
+        let news = {
+            let mut store = self.store.lock();
+            store.queue.push_at(name, Instant::now() + RELOOK);
+            store.tell(name, &waiting.reasons)
+        };
+        self.wake.notify_one();
+        if !news {
+            return;
+        }
+        let reason = *waiting.reasons.first();
+        tracing::info!(
+            request = %Quoted(name), node = decided.node_name(), reason, "left pending: {}", waiting.message
+        );
+        let regarding = Regarding::Request { name: name.clone(), uid: decided.uid.clone() };
+        self.events.record(Occurrence {
+            regarding,
+            warning: true,
+            action: "Defer",
+            reason,
+            note: waiting.message.clone(),
+        });
+    }
+
+    fn count(&self, answer: &Answer, decision: &str) {
+        self.metrics.decisions.with_label_values(&[decision, answer.reasons.first()]).inc();
+        if answer.decision == Decision::Denied {
+            for reason in answer.reasons.iter() {
+                self.metrics.violations.with_label_values(&[reason]).inc();
+            }
+        }
+    }
+
+    fn record(&self, name: &Arc<str>, decided: &Decided, answer: &Answer) {
+        let reason = *answer.reasons.first();
+        let (warning, action) = match answer.decision {
+            Decision::Approved => (false, "Approve"),
+            Decision::Denied => (reason != DenyReason::Superseded.as_str(), "Deny"),
+        };
+        let regarding = Regarding::Request { name: name.clone(), uid: decided.uid.clone() };
+        self.events.record(Occurrence { regarding, warning, action, reason, note: answer.message.clone() });
+        if warning && let Some((node, uid)) = decided.node.clone() {
+            let regarding = Regarding::Node { name: node, uid };
+            self.events.record(Occurrence { regarding, warning, action, reason, note: answer.message.clone() });
+        }
+    }
+}
+
+impl Decided {
+    fn node_name(&self) -> &str {
+        self.node.as_ref().map_or("", |(name, _)| name.as_str())
+    }
+}
+
+/// The Node that has to be read afresh before this verdict may stand. A kubelet's request often overtakes its own
+/// status update, and a Node that others are measured against may be gone. One reason that is sure is enough for all.
+fn unconfirmed<'v>(verdict: &'v Verdict, fresh: &[(NodeName, Option<NodeRecord>)]) -> Option<&'v NodeName> {
+    let is_fresh = |node: &NodeName| fresh.iter().any(|(name, _)| name == node);
+    let first_unless_sure = |mut nodes: Vec<Option<&'v NodeName>>| {
+        let sure = nodes.iter().any(|node| node.is_none_or(is_fresh));
+        if sure { None } else { nodes.swap_remove(0) }
+    };
+    match verdict {
+        Verdict::Deny(reasons) => first_unless_sure(reasons.iter().map(|reason| reason.rests_on()).collect()),
+        Verdict::Defer(reasons) => reasons.iter().filter_map(|reason| reason.rests_on()).find(|node| !is_fresh(node)),
+        Verdict::Approve(_) | Verdict::Ignore(_) => None,
+    }
+}
+
+/// How long the answer took: from the moment the request was seen to come up, else from its creation, which is only
+/// known to the second.
+fn latency(decided: &Decided) -> Duration {
+    match decided.pending.seen {
+        Some(seen) => seen.elapsed(),
+        None => Timestamp::now().duration_since(decided.created).try_into().unwrap_or_default(),
+    }
+}

@@ -1,0 +1,287 @@
+//! What the controller knows: Nodes and requests, as the watches brought them, as small as decisions allow.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+
+use super::queue::Queue;
+use crate::api::{CertificateSigningRequest, Condition, KUBELET_SERVING};
+use crate::identity::{NodeIndex, NodeRecord};
+use crate::request::Reading;
+use crate::san::NodeName;
+use crate::verdict::NonEmpty;
+
+/// How long the first retry after an error waits; each further one waits twice as long.
+const FIRST_RETRY: Duration = Duration::from_millis(50);
+/// The longest that a retry waits.
+const LAST_RETRY: Duration = Duration::from_secs(30);
+
+/// The reason under which a pending request is counted that was not looked at yet.
+pub(crate) const QUEUED: &str = "Queued";
+
+/// Everything the controller knows. Synchronous; the caller locks it and never holds the lock across an await.
+#[derive(Debug, Default)]
+pub(super) struct Store {
+    pub(super) nodes: NodeIndex,
+    pub(super) queue: Queue,
+    requests: HashMap<Arc<str>, Entry>,
+}
+
+/// One request that exists.
+#[derive(Debug)]
+struct Entry {
+    uid: String,
+    created: Timestamp,
+    phase: Phase,
+}
+
+/// How far a request has come. What is decided takes no more room than the name.
+#[derive(Debug)]
+enum Phase {
+    Pending(Box<Pending>),
+    Approved { issued: bool },
+    Denied,
+    Failed,
+}
+
+/// A request without an answer.
+#[derive(Clone, Debug)]
+pub(super) struct Pending {
+    /// The version that was seen last, which an answer has to name.
+    pub(super) resource_version: String,
+    /// Conditions of foreign types, which an answer has to repeat.
+    pub(super) conditions: Vec<Condition>,
+    /// What it asks for.
+    pub(super) body: Body,
+    /// When its creation was seen to happen; unknown for those that were there at the start.
+    pub(super) seen: Option<Instant>,
+    /// What was last told of it, so as to tell nothing twice.
+    told: Option<NonEmpty<&'static str>>,
+    /// How often in a row the API failed for it.
+    failures: u32,
+}
+
+/// What a request asks for.
+#[derive(Clone, Debug)]
+pub(super) enum Body {
+    /// As it came.
+    Unread(Arc<CertificateSigningRequest>),
+    /// As it was understood; the bytes are not kept.
+    Read(Arc<Reading>),
+}
+
+/// What became of a request elsewhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Change {
+    /// Nothing of note.
+    None,
+    /// The signer gave up on an approved request.
+    SignerFailed,
+}
+
+impl Store {
+    /// Takes in a request as it is now. `seen` is the time when the watch brought it anew, and `None` when a list did.
+    pub(super) fn apply_request(&mut self, csr: CertificateSigningRequest, seen: Option<Instant>) -> Change {
+        if csr.spec.signer_name != KUBELET_SERVING {
+            return Change::None;
+        }
+        let Some(name) = csr.metadata.name.as_deref().map(Arc::<str>::from) else { return Change::None };
+        let uid = csr.metadata.uid.clone().unwrap_or_default();
+        if self.requests.get(&name).is_some_and(|entry| entry.uid != uid) {
+            self.remove_request(&name);
+        }
+        let created = csr.created();
+        let (before, known) = match self.requests.get_mut(&name) {
+            Some(entry) => (Some(&mut entry.phase), true),
+            None => (None, false),
+        };
+        let was_approved = matches!(before, Some(Phase::Approved { .. }));
+        let phase = match Phase::decided(&csr) {
+            Some(decided) => decided,
+            None => match before {
+                // An answer cannot be taken back: this is an older state that arrives late.
+                Some(Phase::Approved { .. } | Phase::Denied | Phase::Failed) => return Change::None,
+                Some(Phase::Pending(pending)) => {
+                    pending.resource_version = csr.metadata.resource_version.unwrap_or_default();
+                    pending.conditions = csr.status.conditions;
+                    self.queue.push(&name);
+                    return Change::None;
+                }
+                None => Phase::Pending(Box::new(Pending::new(&Arc::new(csr.clone()), seen))),
+            },
+        };
+        let change = if was_approved && matches!(phase, Phase::Failed) { Change::SignerFailed } else { Change::None };
+        if !known {
+            self.queue.know(&Arc::from(csr.spec.username.as_str()), created, &name);
+        }
+        match phase {
+            Phase::Pending(_) => self.queue.push(&name),
+            Phase::Approved { .. } | Phase::Denied | Phase::Failed => self.queue.withdraw(&name),
+        }
+        self.requests.insert(name, Entry { uid, created, phase });
+        change
+    }
+
+    /// Forgets a request that no longer exists.
+    pub(super) fn remove_request(&mut self, name: &Arc<str>) {
+        self.queue.forget(name);
+        self.requests.remove(name);
+    }
+
+    /// Forgets every request but these, which are all that exist.
+    pub(super) fn retain_requests(&mut self, names: &HashSet<Arc<str>>) {
+        let gone: Vec<Arc<str>> = self.requests.keys().filter(|name| !names.contains(*name)).cloned().collect();
+        for name in gone {
+            self.remove_request(&name);
+        }
+    }
+
+    /// Takes in a Node as it is now. The node's pending requests are put in line where it matters to them.
+    pub(super) fn apply_node(&mut self, record: NodeRecord) {
+        let name = record.name().clone();
+        if self.nodes.apply(record) {
+            self.push_requests_of(&name);
+        }
+    }
+
+    /// Forgets a Node.
+    pub(super) fn remove_node(&mut self, name: &NodeName) {
+        if self.nodes.remove(name) {
+            self.push_requests_of(name);
+        }
+    }
+
+    /// Forgets every Node but these, which are all that exist.
+    pub(super) fn retain_nodes(&mut self, names: &HashSet<NodeName>) {
+        for gone in self.nodes.retain(|name| names.contains(name)) {
+            self.push_requests_of(&gone);
+        }
+    }
+
+    /// Puts every pending request in line.
+    pub(super) fn push_all(&mut self) {
+        let Self { requests, queue, .. } = self;
+        for (name, entry) in requests {
+            if matches!(entry.phase, Phase::Pending(_)) {
+                queue.push(name);
+            }
+        }
+    }
+
+    fn push_requests_of(&mut self, node: &NodeName) {
+        let names: Vec<Arc<str>> = self.queue.of_requestor(&format!("system:node:{node}")).cloned().collect();
+        for name in names {
+            if self.pending(&name).is_some() {
+                self.queue.push(&name);
+            }
+        }
+    }
+
+    /// The request of this name, if it exists and is without an answer.
+    pub(super) fn pending(&self, name: &Arc<str>) -> Option<&Pending> {
+        match self.requests.get(name).map(|entry| &entry.phase) {
+            Some(Phase::Pending(pending)) => Some(pending),
+            Some(Phase::Approved { .. } | Phase::Denied | Phase::Failed) | None => None,
+        }
+    }
+
+    fn pending_mut(&mut self, name: &Arc<str>) -> Option<&mut Pending> {
+        match self.requests.get_mut(name).map(|entry| &mut entry.phase) {
+            Some(Phase::Pending(pending)) => Some(pending),
+            Some(Phase::Approved { .. } | Phase::Denied | Phase::Failed) | None => None,
+        }
+    }
+
+    /// The uid and the time of creation of a request.
+    pub(super) fn identity(&self, name: &Arc<str>) -> Option<(&str, Timestamp)> {
+        self.requests.get(name).map(|entry| (entry.uid.as_str(), entry.created))
+    }
+
+    /// Keeps what a request was understood as, and drops its bytes.
+    pub(super) fn set_reading(&mut self, name: &Arc<str>, reading: &Arc<Reading>) {
+        if let Some(pending) = self.pending_mut(name) {
+            pending.body = Body::Read(reading.clone());
+        }
+    }
+
+    /// Notes what is told of a pending request; false when that was told before.
+    pub(super) fn tell(&mut self, name: &Arc<str>, reasons: &NonEmpty<&'static str>) -> bool {
+        let Some(pending) = self.pending_mut(name) else { return false };
+        pending.failures = 0;
+        let news = pending.told.as_ref() != Some(reasons);
+        pending.told = Some(reasons.clone());
+        news
+    }
+
+    /// Notes that an answer was written.
+    pub(super) fn set_decided(&mut self, name: &Arc<str>, approved: bool) {
+        self.queue.withdraw(name);
+        if let Some(entry) = self.requests.get_mut(name)
+            && matches!(entry.phase, Phase::Pending(_))
+        {
+            entry.phase = if approved { Phase::Approved { issued: false } } else { Phase::Denied };
+        }
+    }
+
+    /// Puts a request in line again after an error, later with each further one. Returns how many there were before.
+    pub(super) fn retry(&mut self, name: &Arc<str>, now: Instant) -> u32 {
+        let Some(pending) = self.pending_mut(name) else { return 0 };
+        let before = pending.failures;
+        pending.failures = before.saturating_add(1);
+        let wait = FIRST_RETRY.saturating_mul(2_u32.saturating_pow(before)).min(LAST_RETRY);
+        self.queue.push_at(name, now + wait);
+        before
+    }
+
+    /// How many requests are pending, by the first reason why.
+    pub(super) fn pending_by_reason(&self) -> BTreeMap<&'static str, u64> {
+        let mut counts = BTreeMap::new();
+        for entry in self.requests.values() {
+            if let Phase::Pending(pending) = &entry.phase {
+                let reason = pending.told.as_ref().map_or(QUEUED, |told| *told.first());
+                *counts.entry(reason).or_default() += 1;
+            }
+        }
+        counts
+    }
+
+    /// When the oldest request without an answer was created.
+    pub(super) fn oldest_pending(&self) -> Option<Timestamp> {
+        let pending = self.requests.values().filter(|entry| matches!(entry.phase, Phase::Pending(_)));
+        pending.map(|entry| entry.created).min()
+    }
+
+    /// How many requests are approved, without a certificate so far.
+    pub(super) fn unissued(&self) -> usize {
+        self.requests.values().filter(|entry| matches!(entry.phase, Phase::Approved { issued: false })).count()
+    }
+}
+
+impl Phase {
+    fn decided(csr: &CertificateSigningRequest) -> Option<Self> {
+        if csr.has_condition("Failed") {
+            Some(Self::Failed)
+        } else if csr.has_condition("Denied") {
+            Some(Self::Denied)
+        } else if csr.has_condition("Approved") {
+            Some(Self::Approved { issued: csr.status.issued })
+        } else {
+            None
+        }
+    }
+}
+
+impl Pending {
+    fn new(csr: &Arc<CertificateSigningRequest>, seen: Option<Instant>) -> Self {
+        Self {
+            resource_version: csr.metadata.resource_version.clone().unwrap_or_default(),
+            conditions: csr.status.conditions.clone(),
+            body: Body::Unread(csr.clone()),
+            seen,
+            told: None,
+            failures: 0,
+        }
+    }
+}

@@ -1,0 +1,34 @@
+//! Countersign answers kubelet-serving CertificateSigningRequests.
+//!
+//! ```text
+//!  API watch ─► trimmed stores ─► per-node queue ──┐
+//!  CertificateSigningRequest ─read──► ServingRequest ─┐
+//!  Node ────────────────────────────► NodeIndex ──────┼─► evaluate ─► Verdict ─► plan ─► approval write ─► log, Event, metric
+//!  policy YAML ─load────────────────► Policy ─────────┘       (pure, sync, no clock)     (the only writer)
+//! ```
+//!
+//! Three rooms, and the data goes one way through them:
+//!
+//! - **decision** ([`request`], [`san`], [`identity`], [`policy`], [`verdict`]): pure and synchronous. No client, no
+//!   clock, no environment; every fact is an argument.
+//! - **controller** ([`controller`], [`watch`]): gathers facts, asks the decision, turns a verdict into a plan and performs it.
+//! - **shell** ([`args`], [`run`], [`admin`], [`metrics`], [`client`]): flags, wiring, HTTP.
+
+#![forbid(unsafe_code)]
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
+
+pub mod access;
+pub mod admin;
+pub mod api;
+pub mod args;
+pub mod client;
+pub mod controller;
+pub mod identity;
+pub mod metrics;
+pub mod policy;
+mod quote;
+pub mod request;
+pub mod run;
+pub mod san;
+pub mod verdict;
+pub mod watch;

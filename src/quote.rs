@@ -1,0 +1,60 @@
+//! Untrusted text, made fit for a log line, a condition or an Event.
+
+use std::fmt;
+
+/// Longest piece of untrusted text that is repeated in a message, in characters.
+const MAX_SHOWN: usize = 100;
+
+/// Shows untrusted text in quotation marks: control and non-ASCII characters escaped, so that it can neither
+/// forge a line of a log nor colour a terminal, and cut to 100 characters.
+pub(crate) struct Quoted<'a>(pub(crate) &'a str);
+
+impl fmt::Display for Quoted<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let cut = self.0.char_indices().nth(MAX_SHOWN).map_or(self.0, |(end, _)| self.0.get(..end).unwrap_or_default());
+        write!(f, "\"{}\"", cut.escape_default())?;
+        if cut.len() < self.0.len() { f.write_str("…") } else { Ok(()) }
+    }
+}
+
+/// Shows a list of untrusted texts, each as [`Quoted`], at most eight of them.
+pub(crate) struct QuotedList<'a>(pub(crate) &'a [String]);
+
+/// How many items of a list a message names before it counts the rest.
+pub(crate) const MAX_LISTED: usize = 8;
+
+impl fmt::Display for QuotedList<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[")?;
+        for (position, text) in self.0.iter().take(MAX_LISTED).enumerate() {
+            if position > 0 {
+                f.write_str(", ")?;
+            }
+            Quoted(text).fmt(f)?;
+        }
+        match self.0.len().checked_sub(MAX_LISTED) {
+            None | Some(0) => f.write_str("]"),
+            Some(more) => write!(f, " and {more} more]"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn escapes_and_cuts_untrusted_text() {
+        assert_eq!(Quoted("worker-1").to_string(), "\"worker-1\"");
+        assert_eq!(Quoted("a\n\x1b[31m\"b\"").to_string(), "\"a\\n\\u{1b}[31m\\\"b\\\"\"");
+        assert_eq!(Quoted(&"ä".repeat(101)).to_string(), format!("\"{}\"…", "\\u{e4}".repeat(100)));
+    }
+
+    #[test]
+    fn counts_what_a_long_list_leaves_out() {
+        let list: Vec<String> = (0..10).map(|i| i.to_string()).collect();
+        assert_eq!(QuotedList(&list[..2]).to_string(), r#"["0", "1"]"#);
+        assert!(QuotedList(&list).to_string().ends_with(r#""7" and 2 more]"#));
+        assert_eq!(QuotedList(&[]).to_string(), "[]");
+    }
+}
