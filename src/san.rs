@@ -223,7 +223,8 @@ mod tests {
         let longest_label = "a".repeat(63);
         let longest_name = format!("{l}.{l}.{l}.{}", "a".repeat(61), l = longest_label);
         let too_long = format!("{longest_name}a");
-        let cases: &[(&str, Option<fn(String) -> SanError>)] = &[
+        type Refusal = fn(String) -> SanError;
+        let cases: &[(&str, Option<Refusal>)] = &[
             ("worker-1", None),
             ("WORKER-1.Example.COM", None),
             ("1001", None),

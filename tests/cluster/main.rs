@@ -1,0 +1,27 @@
+//! The controller on a real control plane.
+//!
+//! Most tests share one cluster, in which each has Nodes of its own; those that stop or kill something have one to
+//! themselves. See `tests/harness` for what a cluster is made of.
+
+#[path = "../harness/mod.rs"]
+mod harness;
+
+mod deferrals;
+mod denials;
+mod faults;
+mod fixture;
+mod kubelets;
+mod startup;
+
+use libtest_mimic::{Arguments, Trial};
+
+fn main() -> anyhow::Result<()> {
+    harness::namespace::enter()?;
+    let arguments = Arguments::from_args();
+    let trials: Vec<Trial> =
+        [kubelets::trials(), denials::trials(), deferrals::trials(), faults::trials(), startup::trials()]
+            .into_iter()
+            .flatten()
+            .collect();
+    libtest_mimic::run(&arguments, trials).exit()
+}

@@ -1,0 +1,29 @@
+//! A real Kubernetes cluster for the programs of this repository, without containers and without privileges.
+//!
+//! ```text
+//! namespace::enter ─► builds the control plane's binary once, then starts the program again inside its own namespaces
+//! ControlPlane ─────► etcd, kube-apiserver, kube-controller-manager, each a child process in a directory that vanishes
+//! Kubelet ──────────► a real kubelet on a fake container runtime: bootstraps by token, asks for its certificate, serves TLS
+//! Controller ───────► the `countersign` binary as a child process
+//! ```
+// Each program that includes this module uses a part of it.
+#![allow(dead_code)]
+
+pub mod account;
+pub mod approval;
+pub mod binary;
+pub mod bootstrap;
+pub mod components;
+pub mod control_plane;
+pub mod controller;
+pub mod kubeconfig;
+pub mod kubectl;
+pub mod kubelet;
+pub mod namespace;
+pub mod network;
+pub mod pki;
+pub mod plain_http;
+pub mod process;
+pub mod requests;
+pub mod tls;
+pub mod wait;
