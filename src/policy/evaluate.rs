@@ -1,5 +1,7 @@
+use std::net::IpAddr;
+
 use super::{OnViolation, Policy, Rule};
-use crate::identity::{Nodes, Protected};
+use crate::identity::{NodeRecord, Nodes, Protected};
 use crate::request::{Reading, RefusedRequest, ServingRequest};
 use crate::san::{NodeName, San};
 use crate::verdict::{Approval, DeferReason, DenyReason, NonEmpty, Verdict};
@@ -85,15 +87,22 @@ fn violations(sans: &[San], node: Option<&NodeName>, facts: &Facts<'_>) -> Vec<D
         }
     }
     if let Some(node) = node {
-        reasons.extend(sans.iter().filter_map(|san| match san {
-            San::Dns(name) => facts.nodes.other_named(name, node).cloned().map(DenyReason::NameOfAnotherNode),
-            San::Ip(_) => None,
-        }));
+        let others = sans.iter().filter_map(|san| match san {
+            San::Dns(name) => facts.nodes.other_named(name, node),
+            San::Ip(address) => other_named_by_address(*address, node, facts),
+        });
+        reasons.extend(others.cloned().map(DenyReason::NameOfAnotherNode));
     }
     if facts.superseded {
         reasons.push(DenyReason::Superseded);
     }
     reasons
+}
+
+/// The Node other than `node` that is called like this address: a node may be named by its IPv4 address.
+fn other_named_by_address<'a>(address: IpAddr, node: &NodeName, facts: &Facts<'a>) -> Option<&'a NodeName> {
+    let other = address.to_string().parse().ok().filter(|other| other != node)?;
+    facts.nodes.get(&other).map(NodeRecord::name)
 }
 
 /// What is not right yet.

@@ -1,20 +1,40 @@
 use std::fmt;
 
 use thiserror::Error;
-use x509_cert::der::asn1::UintRef;
-use x509_cert::der::{Decode, Reader, SliceReader};
-use x509_parser::asn1_rs::{Any, Oid, Tag};
-use x509_parser::oid_registry::{
-    OID_EC_P256, OID_KEY_TYPE_EC_PUBLIC_KEY, OID_NIST_EC_P384, OID_PKCS1_RSAENCRYPTION, OID_PKCS1_SHA256WITHRSA,
-    OID_PKCS1_SHA384WITHRSA, OID_PKCS1_SHA512WITHRSA, OID_SIG_ECDSA_WITH_SHA256, OID_SIG_ECDSA_WITH_SHA384,
-    OID_SIG_ED25519,
+use x509_cert::der::asn1::{Any, ObjectIdentifier, UintRef};
+use x509_cert::der::oid::db::rfc5912::{
+    ECDSA_WITH_SHA_256, ECDSA_WITH_SHA_384, ID_EC_PUBLIC_KEY, RSA_ENCRYPTION, SECP_256_R_1, SECP_384_R_1,
+    SHA_256_WITH_RSA_ENCRYPTION, SHA_384_WITH_RSA_ENCRYPTION, SHA_512_WITH_RSA_ENCRYPTION,
 };
-use x509_parser::x509::AlgorithmIdentifier;
+use x509_cert::der::oid::db::rfc8410::ID_ED_25519;
+use x509_cert::der::{Decode, Reader, SliceReader};
+use x509_cert::spki::AlgorithmIdentifierOwned as AlgorithmIdentifier;
 
 use super::pkcs10::Pkcs10;
 
 /// The public exponent of RSA that is allowed (F4); smaller ones have a history of attacks.
 const RSA_EXPONENT: [u8; 3] = [1, 0, 1];
+
+/// The y coordinates, little-endian, of the points of order 1, 2, 4 and 8 on edwards25519: 1, -1, 0 and the two of
+/// order 8; and 0 and 1 as p and p + 1, which lenient readers take. With a public key among them, S·B = R + k·A
+/// (RFC 8032 section 5.1.7) holds for signatures that anyone can make up.
+#[rustfmt::skip]
+const ED25519_SMALL_ORDER: [[u8; 32]; 7] = [
+    [0x01, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
+     0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00],
+    [0xec, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+     0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f],
+    [0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
+     0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00],
+    [0x26, 0xe8, 0x95, 0x8f, 0xc2, 0xb2, 0x27, 0xb0, 0x45, 0xc3, 0xf4, 0x89, 0xf2, 0xef, 0x98, 0xf0,
+     0xd5, 0xdf, 0xac, 0x05, 0xd3, 0xc6, 0x33, 0x39, 0xb1, 0x38, 0x02, 0x88, 0x6d, 0x53, 0xfc, 0x05],
+    [0xc7, 0x17, 0x6a, 0x70, 0x3d, 0x4d, 0xd8, 0x4f, 0xba, 0x3c, 0x0b, 0x76, 0x0d, 0x10, 0x67, 0x0f,
+     0x2a, 0x20, 0x53, 0xfa, 0x2c, 0x39, 0xcc, 0xc6, 0x4e, 0xc7, 0xfd, 0x77, 0x92, 0xac, 0x03, 0x7a],
+    [0xed, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+     0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f],
+    [0xee, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+     0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f],
+];
 
 /// The kinds of key that a kubelet-serving certificate may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,13 +98,16 @@ pub enum KeyError {
     /// An RSA exponent other than 65537.
     #[error("the RSA key's public exponent is not 65537")]
     RsaExponent,
+    /// An Ed25519 key for which signatures can be made without a private key.
+    #[error("the Ed25519 key is a point of small order: anyone can sign with it")]
+    SmallOrder,
 }
 
 impl KeyError {
     /// Whether the key is of an allowed kind, but weak.
     pub(super) fn is_weakness(&self) -> bool {
         match self {
-            Self::RsaTooShort(_) | Self::RsaExponent => true,
+            Self::RsaTooShort(_) | Self::RsaExponent | Self::SmallOrder => true,
             Self::Algorithm(_)
             | Self::Curve(_)
             | Self::Parameters(_)
@@ -97,37 +120,42 @@ impl KeyError {
 
 /// Reads the kind of the request's key and checks that its signature is made with SHA-2 and goes with it.
 pub(super) fn read(pkcs10: &Pkcs10<'_>) -> Result<KeyKind, KeyError> {
-    let public_key = pkcs10.public_key();
-    let bytes = &public_key.subject_public_key.data;
-    let key = key_kind(&public_key.algorithm, bytes)?;
+    let key = key_kind(pkcs10.key_algorithm(), pkcs10.key_bytes())?;
     check_signature_algorithm(pkcs10.signature_algorithm(), key)?;
     Ok(key)
 }
 
-fn key_kind(algorithm: &AlgorithmIdentifier<'_>, bytes: &[u8]) -> Result<KeyKind, KeyError> {
+fn key_kind(algorithm: &AlgorithmIdentifier, bytes: &[u8]) -> Result<KeyKind, KeyError> {
     let parameters = algorithm.parameters.as_ref();
-    if algorithm.algorithm == OID_KEY_TYPE_EC_PUBLIC_KEY {
-        let curve = parameters.and_then(|any| any.as_oid().ok()).ok_or(KeyError::Parameters("public key"))?;
-        let (kind, coordinate) = if curve == OID_EC_P256 {
-            (KeyKind::EcdsaP256, 32)
-        } else if curve == OID_NIST_EC_P384 {
-            (KeyKind::EcdsaP384, 48)
-        } else {
-            return Err(KeyError::Curve(curve.to_id_string()));
-        };
-        // Go reads uncompressed points only (SEC 1 section 2.3.3). That the point is on the curve is checked with the signature.
-        if bytes.len() == 1 + 2 * coordinate && bytes.first() == Some(&4) { Ok(kind) } else { Err(KeyError::Encoding) }
-    } else if algorithm.algorithm == OID_SIG_ED25519 {
-        match (parameters, bytes.len()) {
-            (None, 32) => Ok(KeyKind::Ed25519),
-            (None, _) => Err(KeyError::Encoding),
-            (Some(_), _) => Err(KeyError::Parameters("public key")),
-        }
-    } else if algorithm.algorithm == OID_PKCS1_RSAENCRYPTION {
-        if is_null(parameters) { rsa_kind(bytes) } else { Err(KeyError::Parameters("public key")) }
-    } else {
-        Err(KeyError::Algorithm(algorithm.algorithm.to_id_string()))
+    match algorithm.oid {
+        ID_EC_PUBLIC_KEY => ec_kind(parameters, bytes),
+        ID_ED_25519 if parameters.is_none() => ed25519_kind(bytes),
+        RSA_ENCRYPTION if is_null(parameters) => rsa_kind(bytes),
+        ID_ED_25519 | RSA_ENCRYPTION => Err(KeyError::Parameters("public key")),
+        other => Err(KeyError::Algorithm(other.to_string())),
     }
+}
+
+/// Reads an ECPoint on a named curve (RFC 5480 sections 2.1.1 and 2.2).
+fn ec_kind(parameters: Option<&Any>, bytes: &[u8]) -> Result<KeyKind, KeyError> {
+    let curve = parameters
+        .and_then(|any| any.decode_as::<ObjectIdentifier>().ok())
+        .ok_or(KeyError::Parameters("public key"))?;
+    let (kind, coordinate) = match curve {
+        SECP_256_R_1 => (KeyKind::EcdsaP256, 32),
+        SECP_384_R_1 => (KeyKind::EcdsaP384, 48),
+        other => return Err(KeyError::Curve(other.to_string())),
+    };
+    // Go reads uncompressed points only (SEC 1 section 2.3.3). That the point is on the curve is checked with the signature.
+    if bytes.len() == 1 + 2 * coordinate && bytes.first() == Some(&4) { Ok(kind) } else { Err(KeyError::Encoding) }
+}
+
+/// Reads an Ed25519 public key (RFC 8410 section 4).
+fn ed25519_kind(bytes: &[u8]) -> Result<KeyKind, KeyError> {
+    let mut point = <[u8; 32]>::try_from(bytes).map_err(|_| KeyError::Encoding)?;
+    // The last bit is the sign of x; a point of small order is one with either sign.
+    point[31] &= 0x7f;
+    if ED25519_SMALL_ORDER.contains(&point) { Err(KeyError::SmallOrder) } else { Ok(KeyKind::Ed25519) }
 }
 
 /// Reads an RSAPublicKey (RFC 8017 appendix A.1.1).
@@ -155,24 +183,23 @@ fn rsa_kind(bytes: &[u8]) -> Result<KeyKind, KeyError> {
     }
 }
 
-fn check_signature_algorithm(signature: &AlgorithmIdentifier<'_>, key: KeyKind) -> Result<(), KeyError> {
+fn check_signature_algorithm(signature: &AlgorithmIdentifier, key: KeyKind) -> Result<(), KeyError> {
     let parameters = signature.parameters.as_ref();
-    let (allowed, parameters_fit): (&[Oid<'_>], bool) = match key {
-        KeyKind::EcdsaP256 | KeyKind::EcdsaP384 => {
-            (&[OID_SIG_ECDSA_WITH_SHA256, OID_SIG_ECDSA_WITH_SHA384], parameters.is_none())
-        }
-        KeyKind::Ed25519 => (&[OID_SIG_ED25519], parameters.is_none()),
-        KeyKind::Rsa2048 | KeyKind::Rsa3072 | KeyKind::Rsa4096 => {
-            (&[OID_PKCS1_SHA256WITHRSA, OID_PKCS1_SHA384WITHRSA, OID_PKCS1_SHA512WITHRSA], is_null(parameters))
-        }
+    let (allowed, parameters_fit): (&[ObjectIdentifier], bool) = match key {
+        KeyKind::EcdsaP256 | KeyKind::EcdsaP384 => (&[ECDSA_WITH_SHA_256, ECDSA_WITH_SHA_384], parameters.is_none()),
+        KeyKind::Ed25519 => (&[ID_ED_25519], parameters.is_none()),
+        KeyKind::Rsa2048 | KeyKind::Rsa3072 | KeyKind::Rsa4096 => (
+            &[SHA_256_WITH_RSA_ENCRYPTION, SHA_384_WITH_RSA_ENCRYPTION, SHA_512_WITH_RSA_ENCRYPTION],
+            is_null(parameters),
+        ),
     };
-    if !allowed.contains(&signature.algorithm) {
-        return Err(KeyError::Signature { signature: signature.algorithm.to_id_string(), key });
+    if !allowed.contains(&signature.oid) {
+        return Err(KeyError::Signature { signature: signature.oid.to_string(), key });
     }
     if parameters_fit { Ok(()) } else { Err(KeyError::Parameters("signature")) }
 }
 
 /// RSA's algorithms have NULL for parameters (RFC 3279 section 2.3.1, RFC 4055 section 5).
-fn is_null(parameters: Option<&Any<'_>>) -> bool {
-    parameters.is_some_and(|any| any.tag() == Tag::Null && any.data.is_empty())
+fn is_null(parameters: Option<&Any>) -> bool {
+    parameters.is_some_and(|any| any.to_ref().is_null())
 }

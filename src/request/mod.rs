@@ -20,7 +20,7 @@ use crate::api::{CertificateSigningRequest, KUBELET_SERVING, RequestBytes};
 use crate::san::{NodeName, San, SanError};
 use crate::verdict::{DenyReason, IgnoreReason, NonEmpty};
 use pkcs10::Pkcs10;
-use x509_parser::extensions::GeneralName;
+use x509_cert::ext::pkix::name::GeneralName;
 
 /// A request that a kubelet could honestly have filed: everything that needs no knowledge of the cluster is right.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -177,17 +177,15 @@ impl Content {
     }
 }
 
-fn san(name: &GeneralName<'_>) -> Result<San, SanError> {
+fn san(name: &GeneralName) -> Result<San, SanError> {
     match name {
-        GeneralName::DNSName(name) => name.parse().map(San::Dns),
-        GeneralName::IPAddress(bytes) => San::from_address_bytes(bytes),
-        GeneralName::OtherName(..) => Err(SanError::OtherKind("otherName")),
-        GeneralName::RFC822Name(_) => Err(SanError::OtherKind("rfc822Name")),
-        GeneralName::X400Address(_) => Err(SanError::OtherKind("x400Address")),
+        GeneralName::DnsName(name) => name.as_str().parse().map(San::Dns),
+        GeneralName::IpAddress(bytes) => San::from_address_bytes(bytes.as_bytes()),
+        GeneralName::OtherName(_) => Err(SanError::OtherKind("otherName")),
+        GeneralName::Rfc822Name(_) => Err(SanError::OtherKind("rfc822Name")),
         GeneralName::DirectoryName(_) => Err(SanError::OtherKind("directoryName")),
-        GeneralName::EDIPartyName(_) => Err(SanError::OtherKind("ediPartyName")),
-        GeneralName::URI(_) => Err(SanError::OtherKind("uniformResourceIdentifier")),
-        GeneralName::RegisteredID(_) => Err(SanError::OtherKind("registeredID")),
-        GeneralName::Invalid(..) => Err(SanError::OtherKind("invalid")),
+        GeneralName::EdiPartyName(_) => Err(SanError::OtherKind("ediPartyName")),
+        GeneralName::UniformResourceIdentifier(_) => Err(SanError::OtherKind("uniformResourceIdentifier")),
+        GeneralName::RegisteredId(_) => Err(SanError::OtherKind("registeredID")),
     }
 }

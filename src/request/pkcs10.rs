@@ -4,13 +4,13 @@ use x509_cert::der::oid::AssociatedOid;
 use x509_cert::der::pem::{self, LineEnding};
 use x509_cert::der::{self, Decode, Encode};
 use x509_cert::ext::pkix::SubjectAltName;
-use x509_cert::request::{CertReq, ExtensionReq};
+use x509_cert::ext::pkix::name::{GeneralName, GeneralNames};
+use x509_cert::name::Name;
+use x509_cert::request::{CertReq, CertReqInfo, ExtensionReq};
+use x509_cert::spki::AlgorithmIdentifierOwned as AlgorithmIdentifier;
 use x509_parser::certification_request::X509CertificationRequest;
-use x509_parser::cri_attributes::ParsedCriAttribute;
 use x509_parser::error::X509Error;
-use x509_parser::extensions::{GeneralName, ParsedExtension};
 use x509_parser::prelude::FromDer;
-use x509_parser::x509::{AlgorithmIdentifier, SubjectPublicKeyInfo, X509Name};
 
 use crate::api::RequestBytes;
 use crate::quote::Quoted;
@@ -83,67 +83,64 @@ pub(super) fn decode_pem(text: &[u8]) -> Result<Vec<u8>, MalformedRequest> {
 
 /// A PKCS#10 request in strict DER with subjectAltName as its only extension.
 ///
-/// Two parsers read it. x509-cert is strict: what it has read must encode to the very input, layer by layer.
-/// x509-parser is lenient, but gives values that are easy to use and verifies the signature; its values are only used
-/// once the strict one has vouched for the bytes.
+/// INVARIANT: every value is read by x509-cert, which knows only DER, and whose encoding of what it has read is the
+/// very input, layer by layer. x509-parser verifies the signature and nothing more: it stops at a relative
+/// distinguished name that it does not understand, and does not look at the class of a tag.
 pub(super) struct Pkcs10<'a> {
-    request: X509CertificationRequest<'a>,
+    request: CertReq,
+    names: GeneralNames,
+    signed: X509CertificationRequest<'a>,
 }
 
 impl<'a> Pkcs10<'a> {
     /// Reads `der`, which outlives the result.
     pub(super) fn from_der(der: &'a [u8]) -> Result<Self, MalformedRequest> {
-        check_strictly(der)?;
-        let (rest, request) = X509CertificationRequest::from_der(der).map_err(|_| MalformedRequest::Ambiguous)?;
-        let pkcs10 = Self { request };
-        if rest.is_empty() && pkcs10.subject_alt_name().is_some() {
-            Ok(pkcs10)
-        } else {
-            Err(MalformedRequest::Ambiguous)
+        let request: CertReq = strict(der, "the request")?;
+        whole_bytes(&request.info.public_key.subject_public_key, "public key")?;
+        whole_bytes(&request.signature, "signature")?;
+        let names = requested_names(&request.info)?;
+
+        let info = request.info.to_der().map_err(|error| not_der("the request", &error))?;
+        match X509CertificationRequest::from_der(der) {
+            Ok((&[], signed)) if signed.certification_request_info.raw == info => Ok(Self { request, names, signed }),
+            Ok(_) | Err(_) => Err(MalformedRequest::Ambiguous),
         }
     }
 
     /// The subject.
-    pub(super) fn subject(&self) -> &X509Name<'a> {
-        &self.request.certification_request_info.subject
+    pub(super) fn subject(&self) -> &Name {
+        &self.request.info.subject
     }
 
-    /// The public key.
-    pub(super) fn public_key(&self) -> &SubjectPublicKeyInfo<'a> {
-        &self.request.certification_request_info.subject_pki
+    /// The public key's algorithm.
+    pub(super) fn key_algorithm(&self) -> &AlgorithmIdentifier {
+        &self.request.info.public_key.algorithm
+    }
+
+    /// The public key's own bytes, a whole number of them.
+    pub(super) fn key_bytes(&self) -> &[u8] {
+        self.request.info.public_key.subject_public_key.raw_bytes()
     }
 
     /// The algorithm of the request's signature.
-    pub(super) fn signature_algorithm(&self) -> &AlgorithmIdentifier<'a> {
-        &self.request.signature_algorithm
+    pub(super) fn signature_algorithm(&self) -> &AlgorithmIdentifier {
+        &self.request.algorithm
     }
 
     /// The general names of the subjectAltName extension.
-    pub(super) fn general_names(&self) -> &[GeneralName<'_>] {
-        self.subject_alt_name().unwrap_or_default()
+    pub(super) fn general_names(&self) -> &[GeneralName] {
+        &self.names
     }
 
     /// Verifies that the request is signed with the private key of its public key (RFC 2986 section 3, note 2).
     pub(super) fn verify_possession(&self) -> Result<(), X509Error> {
-        self.request.verify_signature()
-    }
-
-    fn subject_alt_name(&self) -> Option<&[GeneralName<'_>]> {
-        let [attribute] = self.request.certification_request_info.attributes() else { return None };
-        let ParsedCriAttribute::ExtensionRequest(requested) = attribute.parsed_attribute() else { return None };
-        let [extension] = requested.extensions.as_slice() else { return None };
-        let ParsedExtension::SubjectAlternativeName(names) = extension.parsed_extension() else { return None };
-        Some(&names.general_names)
+        self.signed.verify_signature()
     }
 }
 
-/// Decodes every layer with a decoder that knows only DER, checks its shape, and compares its encoding with the input.
-fn check_strictly(der: &[u8]) -> Result<(), MalformedRequest> {
-    let request: CertReq = strict(der, "the request")?;
-    whole_bytes(&request.info.public_key.subject_public_key, "public key")?;
-    whole_bytes(&request.signature, "signature")?;
-
-    let attributes = request.info.attributes.as_slice();
+/// The names of the one extension of the one value of the one attribute.
+fn requested_names(info: &CertReqInfo) -> Result<GeneralNames, MalformedRequest> {
+    let attributes = info.attributes.as_slice();
     let [attribute] = attributes else { return Err(MalformedRequest::Attributes(attributes.len())) };
     if attribute.oid != ExtensionReq::OID {
         return Err(MalformedRequest::OtherAttribute(attribute.oid.to_string()));
@@ -157,9 +154,10 @@ fn check_strictly(der: &[u8]) -> Result<(), MalformedRequest> {
     if extension.extn_id != SubjectAltName::OID {
         return Err(MalformedRequest::OtherExtension(extension.extn_id.to_string()));
     }
-    strict::<SubjectAltName>(extension.extn_value.as_bytes(), "the subjectAltName").map(drop)
+    strict(extension.extn_value.as_bytes(), "the subjectAltName").map(|SubjectAltName(names)| names)
 }
 
+/// Decodes with a decoder that knows only DER, and compares the encoding of what it has read with the input.
 fn strict<'a, T: Decode<'a, Error = der::Error> + Encode>(
     bytes: &'a [u8],
     part: &'static str,

@@ -1,7 +1,8 @@
 use thiserror::Error;
-use x509_parser::asn1_rs::Tag;
-use x509_parser::oid_registry::{OID_X509_COMMON_NAME, OID_X509_ORGANIZATION_NAME};
-use x509_parser::x509::{AttributeTypeAndValue, X509Name};
+use x509_cert::der::asn1::Any;
+use x509_cert::der::oid::db::rfc4519::{COMMON_NAME, ORGANIZATION_NAME};
+use x509_cert::der::{Tag, Tagged};
+use x509_cert::name::Name;
 
 use super::requestor::NODES_GROUP;
 use crate::quote::Quoted;
@@ -9,9 +10,9 @@ use crate::quote::Quoted;
 /// Why the subject is not exactly the requestor's.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum SubjectError {
-    /// A relative distinguished name has several attributes, which Go and others flatten differently.
-    #[error("the subject has a multi-valued RDN")]
-    MultiValued,
+    /// A relative distinguished name has several attributes or none, which readers flatten, skip or stop at.
+    #[error("the subject has an RDN of {0} attributes; exactly one is allowed")]
+    RdnAttributes(usize),
     /// An attribute that is neither a common name nor an organization.
     #[error("the subject has the attribute {0}; only one common name and one organization are allowed")]
     OtherAttribute(String),
@@ -39,20 +40,17 @@ pub enum SubjectError {
 
 /// Checks that the subject is exactly one CN equal to the username and exactly one O equal to `system:nodes`,
 /// each an RDN of its own, and nothing else.
-pub(super) fn check(subject: &X509Name<'_>, username: &str) -> Result<(), SubjectError> {
+pub(super) fn check(subject: &Name, username: &str) -> Result<(), SubjectError> {
     let (mut common_names, mut organizations) = (Vec::new(), Vec::new());
     for rdn in subject.iter_rdn() {
         let mut attributes = rdn.iter();
         let (Some(attribute), None) = (attributes.next(), attributes.next()) else {
-            return Err(SubjectError::MultiValued);
+            return Err(SubjectError::RdnAttributes(rdn.len()));
         };
-        let kind = attribute.attr_type();
-        if *kind == OID_X509_COMMON_NAME {
-            common_names.push(text(attribute)?);
-        } else if *kind == OID_X509_ORGANIZATION_NAME {
-            organizations.push(text(attribute)?);
-        } else {
-            return Err(SubjectError::OtherAttribute(kind.to_id_string()));
+        match attribute.oid {
+            COMMON_NAME => common_names.push(text(&attribute.value)?),
+            ORGANIZATION_NAME => organizations.push(text(&attribute.value)?),
+            other => return Err(SubjectError::OtherAttribute(other.to_string())),
         }
     }
     let [common_name] = common_names.as_slice() else {
@@ -73,10 +71,11 @@ pub(super) fn check(subject: &X509Name<'_>, username: &str) -> Result<(), Subjec
     Ok(())
 }
 
-fn text<'a>(attribute: &'a AttributeTypeAndValue<'_>) -> Result<&'a str, SubjectError> {
-    let value = attribute.attr_value();
+/// INVARIANT: the tag is compared whole. Go takes `[12]`, the number of UTF8String in another class, for no text at
+/// all, and the certificate would lack it.
+fn text(value: &Any) -> Result<&str, SubjectError> {
     if value.tag() != Tag::PrintableString && value.tag() != Tag::Utf8String {
         return Err(SubjectError::StringType);
     }
-    std::str::from_utf8(value.data).map_err(|_| SubjectError::StringType)
+    std::str::from_utf8(value.value()).map_err(|_| SubjectError::StringType)
 }

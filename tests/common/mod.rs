@@ -1,0 +1,8 @@
+//! What the tests of the decision share.
+// Each program that includes this module uses a part of it.
+#![allow(dead_code)]
+
+pub mod csr;
+pub mod der;
+pub mod key;
+pub mod pkcs10;

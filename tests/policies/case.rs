@@ -1,0 +1,194 @@
+//! The format of a case file.
+
+use std::collections::HashSet;
+use std::fs;
+use std::path::Path;
+
+use countersign::identity::{NodeIndex, Protected};
+use countersign::policy::Policy;
+use serde::Deserialize;
+
+use crate::build::Request;
+use crate::common::csr::{Cluster, describe, node};
+
+/// One file: what its cases have in common, and the cases.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct CaseFile {
+    /// What the cases show, in a sentence.
+    #[allow(dead_code)]
+    description: String,
+    /// A policy, or the name of a file under `policies/`.
+    #[serde(default)]
+    policy: PolicySource,
+    /// The cluster's Nodes.
+    #[serde(default)]
+    nodes: Vec<NodeSource>,
+    /// The ranges of the cluster's Services.
+    #[serde(default)]
+    service_ranges: Vec<String>,
+    /// The cluster's domain.
+    #[serde(default = "cluster_local")]
+    cluster_domain: String,
+    pub cases: Vec<Case>,
+}
+
+/// A request, and what has to become of it.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Case {
+    name: String,
+    /// The Nodes of this case, instead of the file's.
+    nodes: Option<Vec<NodeSource>>,
+    /// Whether the same node has filed a newer request.
+    #[serde(default)]
+    superseded: bool,
+    /// Whether the watch of Nodes is down.
+    #[serde(default)]
+    nodes_unavailable: bool,
+    request: Request,
+    verdict: Expected,
+    /// The names of all reasons, in order.
+    #[serde(default)]
+    reasons: Vec<String>,
+    /// A piece of the sentence that people read.
+    #[serde(default)]
+    message: String,
+    /// The policy's rule that decides.
+    rule: Option<String>,
+}
+
+#[derive(Deserialize, Clone, Copy, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+enum Expected {
+    Approve,
+    Deny,
+    Defer,
+    Ignore,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum PolicySource {
+    File(String),
+    Inline(serde_yaml::Mapping),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NodeSource {
+    name: String,
+    #[serde(default)]
+    addresses: Vec<String>,
+    #[serde(default)]
+    deleting: bool,
+}
+
+fn cluster_local() -> String {
+    "cluster.local".to_owned()
+}
+
+impl Default for PolicySource {
+    fn default() -> Self {
+        Self::File("default.yaml".to_owned())
+    }
+}
+
+impl PolicySource {
+    fn load(&self) -> Result<Policy, String> {
+        let text = match self {
+            Self::Inline(policy) => serde_yaml::to_string(policy).map_err(|error| error.to_string())?,
+            Self::File(name) => {
+                let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("policies").join(name);
+                fs::read_to_string(path).map_err(|error| format!("policies/{name}: {error}"))?
+            }
+        };
+        Policy::load(text.as_bytes()).map_err(|error| format!("policy: {error}"))
+    }
+}
+
+impl Expected {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Approve => "approve",
+            Self::Deny => "deny",
+            Self::Defer => "defer",
+            Self::Ignore => "ignore",
+        }
+    }
+
+    fn has_reasons(self) -> bool {
+        match self {
+            Self::Deny | Self::Defer => true,
+            Self::Approve | Self::Ignore => false,
+        }
+    }
+}
+
+impl CaseFile {
+    /// Reads a file, and says what is wrong with it.
+    pub fn read(text: &str) -> Result<Self, String> {
+        let file: Self = serde_yaml::from_str(text).map_err(|error| error.to_string())?;
+        file.policy.load()?;
+        let mut names = HashSet::new();
+        for case in &file.cases {
+            if !names.insert(&case.name) {
+                return Err(format!("two cases have the name {:?}", case.name));
+            }
+            if case.verdict.has_reasons() == case.reasons.is_empty() {
+                return Err(format!("{}: deny and defer come with reasons, approve and ignore without", case.name));
+            }
+        }
+        Ok(file)
+    }
+
+    /// What is not as the cases say it has to be.
+    pub fn failures(&self) -> Vec<String> {
+        self.cases.iter().filter_map(|case| self.failure(case)).collect()
+    }
+
+    fn failure(&self, case: &Case) -> Option<String> {
+        let csr = match case.request.build() {
+            Ok(csr) => csr,
+            Err(error) => return Some(format!("{}\n  the request cannot be built: {error}", case.name)),
+        };
+        let cluster = self.cluster(case);
+        let evaluation = csr.judge(&cluster);
+        let (verdict, reasons, text) = describe(&evaluation);
+        let fits = verdict == case.verdict.as_str()
+            && reasons == case.reasons
+            && text.contains(&case.message)
+            && case.rule.as_deref().is_none_or(|rule| evaluation.rule == Some(rule));
+        if fits {
+            return None;
+        }
+        let with = |label: &str, text: &str| if text.is_empty() { String::new() } else { format!("{label}{text}") };
+        Some(format!(
+            "{}\n  expected: {} [{}]{}{}\n  got:      {verdict} [{}]{}{}",
+            case.name,
+            case.verdict.as_str(),
+            case.reasons.join(", "),
+            with(", by the rule ", case.rule.as_deref().unwrap_or_default()),
+            with(": ", &case.message),
+            reasons.join(", "),
+            with(", by the rule ", evaluation.rule.unwrap_or_default()),
+            with(": ", &text),
+        ))
+    }
+
+    fn cluster(&self, case: &Case) -> Cluster {
+        let mut nodes = NodeIndex::default();
+        for source in case.nodes.as_ref().unwrap_or(&self.nodes) {
+            let addresses: Vec<&str> = source.addresses.iter().map(String::as_str).collect();
+            nodes.apply(node(&source.name, &addresses, source.deleting));
+        }
+        let ranges = self.service_ranges.iter().map(|range| range.parse().unwrap()).collect();
+        Cluster {
+            nodes,
+            nodes_live: !case.nodes_unavailable,
+            protected: Protected::new(self.cluster_domain.parse().unwrap(), ranges),
+            superseded: case.superseded,
+            policy: self.policy.load().unwrap(),
+        }
+    }
+}
