@@ -8,7 +8,7 @@ use tokio::time::timeout;
 
 use crate::api::KUBELET_SERVING;
 use crate::client::{REQUEST_TIMEOUT, describe};
-use crate::policy::Mode;
+use crate::policy::{Mode, Policy};
 
 /// One permission that is needed.
 struct Permission {
@@ -17,11 +17,12 @@ struct Permission {
     resource: &'static str,
     subresource: Option<&'static str>,
     name: Option<&'static str>,
+    namespace: Option<&'static str>,
 }
 
 impl Permission {
     const fn new(verb: &'static str, group: &'static str, resource: &'static str) -> Self {
-        Self { verb, group, resource, subresource: None, name: None }
+        Self { verb, group, resource, subresource: None, name: None, namespace: None }
     }
 
     fn describe(&self) -> String {
@@ -35,6 +36,9 @@ impl Permission {
         if let Some(name) = self.name {
             text = format!("{text} named {name}");
         }
+        if let Some(namespace) = self.namespace {
+            text = format!("{text} of namespace {namespace}");
+        }
         text
     }
 
@@ -45,6 +49,7 @@ impl Permission {
             resource: Some(self.resource.to_owned()),
             subresource: self.subresource.map(str::to_owned),
             name: self.name.map(str::to_owned),
+            namespace: self.namespace.map(str::to_owned),
             ..ResourceAttributes::default()
         }
     }
@@ -61,7 +66,25 @@ const READ: &[Permission] = &[
     Permission::new("get", CERTIFICATES, REQUESTS),
     Permission::new("list", CERTIFICATES, REQUESTS),
     Permission::new("watch", CERTIFICATES, REQUESTS),
+    Permission::new("list", "networking.k8s.io", "servicecidrs"),
+    Permission::new("watch", "networking.k8s.io", "servicecidrs"),
+    Permission { namespace: Some("default"), ..Permission::new("list", "discovery.k8s.io", "endpointslices") },
+    Permission { namespace: Some("default"), ..Permission::new("watch", "discovery.k8s.io", "endpointslices") },
+    Permission {
+        name: Some("cluster-info"),
+        namespace: Some("kube-public"),
+        ..Permission::new("list", "", "configmaps")
+    },
+    Permission {
+        name: Some("cluster-info"),
+        namespace: Some("kube-public"),
+        ..Permission::new("watch", "", "configmaps")
+    },
 ];
+
+/// Needed where the policy protects the addresses of load balancers.
+const LOAD_BALANCERS: &[Permission] =
+    &[Permission::new("list", "", "services"), Permission::new("watch", "", "services")];
 
 /// Needed where answers are written (upstream: the admission plugin CertificateApproval).
 const WRITE: &[Permission] = &[
@@ -73,13 +96,14 @@ const WRITE: &[Permission] = &[
 ///
 /// # Errors
 /// When the API server cannot be reached, or with every permission that is missing.
-pub async fn check(client: &Client, server: &str, mode: Mode) -> anyhow::Result<()> {
-    let write = match mode {
+pub async fn check(client: &Client, server: &str, policy: &Policy) -> anyhow::Result<()> {
+    let write = match policy.mode() {
         Mode::Enforce => WRITE,
         Mode::Audit => &[],
     };
     let mut missing = Vec::new();
-    for permission in READ.iter().chain(write) {
+    let load_balancers = if policy.protects_load_balancers() { LOAD_BALANCERS } else { &[] };
+    for permission in READ.iter().chain(load_balancers).chain(write) {
         if !is_allowed(client, server, permission).await? {
             missing.push(permission.describe());
         }

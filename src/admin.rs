@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use axum::Router;
@@ -14,16 +14,16 @@ use tokio::net::TcpListener;
 
 use crate::controller::Controller;
 use crate::metrics::Metrics;
-use crate::watch::{Health, Watched};
+use crate::watch::{Health, Watches};
 
 /// What the endpoints tell of.
 pub struct Admin {
     /// All metrics.
     pub metrics: Arc<Metrics>,
     /// What is followed.
-    pub watched: [Watched; 2],
-    /// The controller, once it runs.
-    pub controller: OnceLock<Arc<Controller>>,
+    pub watched: Watches,
+    /// What knows the gauges.
+    pub controller: Arc<Controller>,
 }
 
 /// Takes the port, so that an occupied one is found before anything else is begun.
@@ -48,9 +48,7 @@ pub async fn serve(listener: TcpListener, admin: Arc<Admin>) -> std::io::Result<
 }
 
 async fn metrics(State(admin): State<Arc<Admin>>) -> impl IntoResponse {
-    if let Some(controller) = admin.controller.get() {
-        controller.update_gauges();
-    }
+    admin.controller.update_gauges();
     match admin.metrics.render() {
         Ok(text) => (StatusCode::OK, [(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text),
         Err(error) => {
@@ -64,7 +62,7 @@ async fn metrics(State(admin): State<Arc<Admin>>) -> impl IntoResponse {
 async fn readyz(State(admin): State<Arc<Admin>>) -> (StatusCode, String) {
     let mut text = "[+] policy loaded\n".to_owned();
     let mut status = StatusCode::OK;
-    for watched in &admin.watched {
+    for watched in admin.watched.iter() {
         let (mark, state) = match watched.health() {
             Health::Live => ('+', "followed".to_owned()),
             Health::Syncing => ('-', "being listed".to_owned()),

@@ -35,6 +35,10 @@ pub struct RunArguments {
     #[arg(long, value_name = "FILE")]
     pub policy: PathBuf,
 
+    /// The inventory file, for rules whose identity sources have it
+    #[arg(long, value_name = "FILE")]
+    pub inventory: Option<PathBuf>,
+
     /// How to reach the API server, outside of a pod [default: the pod's service account, else KUBECONFIG]
     #[arg(long, value_name = "FILE")]
     pub kubeconfig: Option<PathBuf>,
@@ -47,7 +51,7 @@ pub struct RunArguments {
     #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=256))]
     pub workers: u16,
 
-    /// A range of the cluster's Service addresses, which no node may have; may be given several times
+    /// A range of Service addresses beside those of the cluster's ServiceCIDR objects; may be given several times
     #[arg(long, value_name = "CIDR")]
     pub service_cidr: Vec<IpNet>,
 

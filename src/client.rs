@@ -15,7 +15,7 @@ use kube::{Client, Config};
 use tower::{BoxError, Layer, Service};
 
 use crate::metrics::Metrics;
-use crate::watch::Watched;
+use crate::watch::Watches;
 
 /// How long one request may take, from sending it to having read the answer.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
@@ -52,8 +52,8 @@ pub async fn config(kubeconfig: Option<&Path>) -> anyhow::Result<Config> {
 ///
 /// # Errors
 /// When the configuration's certificates or credentials cannot be used.
-pub fn client(config: Config, metrics: Arc<Metrics>, watched: [Watched; 2]) -> kube::Result<Client> {
-    Ok(ClientBuilder::try_from(config)?.with_layer(&Observe { metrics, watched: watched.into() }).build())
+pub fn client(config: Config, metrics: Arc<Metrics>, watched: Watches) -> kube::Result<Client> {
+    Ok(ClientBuilder::try_from(config)?.with_layer(&Observe { metrics, watched }).build())
 }
 
 /// One sentence for people, without the structure that the library prints.
@@ -91,7 +91,7 @@ fn root_cause(error: &dyn std::error::Error) -> String {
 #[derive(Clone)]
 struct Observe {
     metrics: Arc<Metrics>,
-    watched: Arc<[Watched]>,
+    watched: Watches,
 }
 
 impl<S> Layer<S> for Observe {
@@ -131,14 +131,17 @@ where
             observe.metrics.api_requests.with_label_values(&[operation.name, &code]).inc();
             if result.as_ref().is_ok_and(|response| response.status().is_success())
                 && let Some(plural) = operation.watches
-                && let Some(watched) = observe.watched.iter().find(|watched| watched.name() == plural)
             {
-                watched.resumed();
+                observe.watched.resumed(plural);
             }
             result
         })
     }
 }
+
+/// The kinds of object that are followed.
+pub const PLURALS: &[&str] =
+    &["nodes", "certificatesigningrequests", "servicecidrs", "endpointslices", "configmaps", "services"];
 
 /// What a request to the API server is for.
 struct Operation {
@@ -152,18 +155,16 @@ impl Operation {
         let mut segments = uri.path().rsplit('/');
         let (last, parent) = (segments.next().unwrap_or_default(), segments.next().unwrap_or_default());
         let watching = uri.query().is_some_and(|query| query.split('&').any(|pair| pair == "watch=true"));
+        let plural = |segment: &str| PLURALS.iter().copied().find(|plural| *plural == segment);
         let (name, watches) = match (request.method(), parent, last) {
-            (&Method::GET, _, "nodes") if watching => ("watch_nodes", Some("nodes")),
-            (&Method::GET, _, "nodes") => ("list_nodes", None),
+            (&Method::GET, _, last) if watching => ("watch", plural(last)),
             (&Method::GET, "nodes", _) => ("get_node", None),
-            (&Method::GET, _, "certificatesigningrequests") if watching => {
-                ("watch_requests", Some("certificatesigningrequests"))
-            }
-            (&Method::GET, _, "certificatesigningrequests") => ("list_requests", None),
             (&Method::GET, "certificatesigningrequests", _) => ("get_request", None),
+            (&Method::GET, _, last) if plural(last).is_some() => ("list", None),
             (&Method::PATCH, _, "approval") => ("write_approval", None),
             (&Method::POST, _, "events") => ("create_event", None),
             (&Method::POST, _, "selfsubjectaccessreviews") => ("review_access", None),
+            (_, "configmaps", _) | (&Method::POST, _, "configmaps") => ("keep_claims", None),
             _ => ("other", None),
         };
         Self { name, watches }

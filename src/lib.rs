@@ -3,7 +3,7 @@
 //! ```text
 //!  API watch ─► trimmed stores ─► per-node queue ──┐
 //!  CertificateSigningRequest ─read──► ServingRequest ─┐
-//!  Node ────────────────────────────► NodeIndex ──────┼─► evaluate ─► Verdict ─► plan ─► approval write ─► log, Event, metric
+//!  Node, inventory, Services ───────► Facts ──────────┼─► evaluate ─► Verdict ─► plan ─► approval write ─► log, Event, metric
 //!  policy YAML ─load────────────────► Policy ─────────┘       (pure, sync, no clock)     (the only writer)
 //! ```
 //!
@@ -11,7 +11,7 @@
 //!
 //! - **decision** ([`request`], [`san`], [`identity`], [`policy`], [`verdict`]): pure and synchronous. No client, no
 //!   clock, no environment; every fact is an argument.
-//! - **controller** ([`controller`], [`watch`]): gathers facts, asks the decision, turns a verdict into a plan and performs it.
+//! - **controller** ([`controller`], [`watch`], [`reload`]): gathers facts, asks the decision, turns a verdict into a plan and performs it.
 //! - **shell** ([`args`], [`run`], [`admin`], [`metrics`], [`client`]): flags, wiring, HTTP.
 
 #![forbid(unsafe_code)]
@@ -27,6 +27,7 @@ pub mod identity;
 pub mod metrics;
 pub mod policy;
 mod quote;
+pub mod reload;
 pub mod request;
 pub mod run;
 pub mod san;

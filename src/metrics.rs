@@ -7,6 +7,8 @@ use prometheus::{
     TextEncoder,
 };
 
+use crate::policy::Policy;
+
 /// Upper bounds of the latency buckets in seconds: an answer takes milliseconds, a deferred request minutes.
 const LATENCY_BUCKETS: &[f64] =
     &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0, 300.0, 900.0];
@@ -38,8 +40,11 @@ pub struct Metrics {
     pub signer_failures: IntCounter,
     /// Events that were not sent, since too many were waiting.
     pub events_dropped: IntCounter,
-    /// The policy in force.
-    pub policy_info: IntGaugeVec,
+    /// Whether the last change of the policy or the inventory could be used.
+    pub policy_reload_success: IntGauge,
+    /// When the policy or the inventory was last taken in.
+    pub policy_reload_timestamp: Gauge,
+    policy_info: IntGaugeVec,
 }
 
 impl Metrics {
@@ -109,6 +114,20 @@ impl Metrics {
                     "Kubernetes Events that were not sent, since too many were waiting.",
                 )?,
             )?,
+            policy_reload_success: register(
+                &registry,
+                IntGauge::new(
+                    "countersign_policy_reload_success",
+                    "Whether the last change of the policy or the inventory could be used.",
+                )?,
+            )?,
+            policy_reload_timestamp: register(
+                &registry,
+                Gauge::new(
+                    "countersign_policy_reload_timestamp_seconds",
+                    "When the policy or the inventory was last taken in, in seconds since the epoch.",
+                )?,
+            )?,
             policy_info: gauges(
                 &registry,
                 "policy_info",
@@ -121,6 +140,12 @@ impl Metrics {
         build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         metrics.registry.register(Box::new(ProcessCollector::for_self()))?;
         Ok(metrics)
+    }
+
+    /// Notes which policy is in force.
+    pub fn policy_loaded(&self, policy: &Policy) {
+        self.policy_info.reset();
+        self.policy_info.with_label_values(&[policy.sha256()]).set(1);
     }
 
     /// All metrics in Prometheus' text format.

@@ -20,6 +20,15 @@ impl fmt::Display for Quoted<'_> {
 /// Shows a list of untrusted texts, each as [`Quoted`], at most eight of them.
 pub(crate) struct QuotedList<'a>(pub(crate) &'a [String]);
 
+/// Shows a list of what needs no quotation marks, at most eight of them.
+pub(crate) fn list<T: fmt::Display>(items: &[T]) -> String {
+    let text = items.iter().take(MAX_LISTED).map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    match items.len().checked_sub(MAX_LISTED) {
+        None | Some(0) => text,
+        Some(more) => format!("{text} and {more} more"),
+    }
+}
+
 /// How many items of a list a message names before it counts the rest.
 pub(crate) const MAX_LISTED: usize = 8;
 
@@ -56,5 +65,7 @@ mod tests {
         assert_eq!(QuotedList(&list[..2]).to_string(), r#"["0", "1"]"#);
         assert!(QuotedList(&list).to_string().ends_with(r#""7" and 2 more]"#));
         assert_eq!(QuotedList(&[]).to_string(), "[]");
+        assert_eq!(super::list(&[1, 2]), "1, 2");
+        assert_eq!(super::list(&[0; 10]), "0, 0, 0, 0, 0, 0, 0, 0 and 2 more");
     }
 }

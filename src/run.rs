@@ -1,20 +1,20 @@
 //! `countersign run`: everything wired together.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
-use anyhow::Context as _;
+use jiff::Timestamp;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 
 use crate::access;
 use crate::admin::{self, Admin};
 use crate::args::RunArguments;
 use crate::client;
 use crate::controller::{Controller, Settings};
-use crate::identity::Protected;
 use crate::metrics::Metrics;
-use crate::policy::{Mode, Policy};
-use crate::watch::Watched;
+use crate::reload;
+use crate::watch::Watches;
 
 /// Runs until SIGTERM or SIGINT.
 ///
@@ -23,54 +23,50 @@ use crate::watch::Watched;
 /// that are missing, a port that is taken.
 pub async fn run(arguments: RunArguments) -> anyhow::Result<()> {
     let mut stop = stop_signal()?;
-    let policy = load_policy(&arguments)?;
+    let orders = reload::first(&arguments.policy, arguments.inventory.as_deref())?;
     let listener = admin::bind(arguments.admin_address).await?;
     let config = client::config(arguments.kubeconfig.as_deref()).await?;
     let server = config.cluster_url.to_string();
+    let policy = orders.policy.clone();
 
     let metrics = Arc::new(Metrics::new()?);
-    metrics.policy_info.with_label_values(&[policy.sha256()]).set(1);
-    let watched = [Watched::new("nodes"), Watched::new("certificatesigningrequests")];
+    metrics.policy_loaded(&policy);
+    metrics.policy_reload_success.set(1);
+    metrics.policy_reload_timestamp.set(Timestamp::now().as_duration().as_secs_f64());
+    let followed = client::PLURALS.iter().filter(|kind| **kind != "services" || policy.protects_load_balancers());
+    let watched = Watches::new(&followed.copied().collect::<Vec<_>>());
     let client = client::client(config, metrics.clone(), watched.clone())
         .map_err(|error| anyhow::anyhow!("cannot connect to {server}: {}", client::describe(&error)))?;
     tokio::select! {
-        checked = access::check(&client, &server, policy.mode()) => checked?,
+        checked = access::check(&client, &server, &policy) => checked?,
         _ = stop.wait_for(|stop| *stop) => return Ok(()),
     }
-
-    let mode = match policy.mode() {
-        Mode::Enforce => "enforce",
-        Mode::Audit => "audit",
-    };
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         server,
         policy = %arguments.policy.display(),
         sha256 = policy.sha256(),
-        mode,
+        mode = %policy.mode(),
         admin = %arguments.admin_address,
         "answering kubelet-serving requests"
     );
-    let admin = Arc::new(Admin { metrics: metrics.clone(), watched: watched.clone(), controller: OnceLock::new() });
-    let serving = tokio::spawn(admin::serve(listener, admin.clone()));
     let settings = Settings {
-        policy: Arc::new(policy),
-        protected: Protected::new(arguments.cluster_domain, arguments.service_cidr),
+        orders,
+        cluster_domain: arguments.cluster_domain,
+        service_ranges: arguments.service_cidr,
         workers: arguments.workers.into(),
     };
-    Controller::run(settings, client, watched, metrics, stop, |controller| {
-        let _ = admin.controller.set(controller); // set once, here
-    })
-    .await;
-    serving.abort();
+    let (controller, send_events) = Controller::new(settings, &client, watched.clone(), metrics.clone());
+    let admin = Arc::new(Admin { metrics: metrics.clone(), watched, controller: controller.clone() });
+    let mut background = JoinSet::new();
+    background.spawn(send_events);
+    background.spawn(async {
+        admin::serve(listener, admin).await.unwrap_or_else(|error| tracing::error!(%error, "the admin port broke"));
+    });
+    background.spawn(reload::follow(controller.clone(), metrics, arguments.policy, arguments.inventory));
+    controller.run(client, stop).await;
     tracing::info!("stopped");
     Ok(())
-}
-
-fn load_policy(arguments: &RunArguments) -> anyhow::Result<Policy> {
-    let path = arguments.policy.display();
-    let bytes = std::fs::read(&arguments.policy).with_context(|| format!("cannot read the policy {path}"))?;
-    Policy::load(&bytes).with_context(|| format!("the policy {path} cannot be used"))
 }
 
 /// Turns true at SIGTERM, which Kubernetes sends, or SIGINT, which a terminal does.

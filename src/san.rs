@@ -140,6 +140,24 @@ impl San {
         }
     }
 
+    /// The name, if it is one.
+    #[must_use]
+    pub fn as_dns(&self) -> Option<&DnsName> {
+        match self {
+            Self::Dns(name) => Some(name),
+            Self::Ip(_) => None,
+        }
+    }
+
+    /// The address, if it is one.
+    #[must_use]
+    pub fn as_ip(&self) -> Option<IpAddr> {
+        match self {
+            Self::Dns(_) => None,
+            Self::Ip(address) => Some(*address),
+        }
+    }
+
     /// Reads the bytes of an iPAddress general name (RFC 5280 section 4.2.1.6).
     ///
     /// # Errors
@@ -217,13 +235,14 @@ impl fmt::Display for NodeName {
 mod tests {
     use super::*;
 
+    type Refusal = fn(String) -> SanError;
+
     #[test]
     fn reads_host_names_and_refuses_what_verifiers_disagree_on() {
         let long_label = "a".repeat(64);
         let longest_label = "a".repeat(63);
         let longest_name = format!("{l}.{l}.{l}.{}", "a".repeat(61), l = longest_label);
         let too_long = format!("{longest_name}a");
-        type Refusal = fn(String) -> SanError;
         let cases: &[(&str, Option<Refusal>)] = &[
             ("worker-1", None),
             ("WORKER-1.Example.COM", None),

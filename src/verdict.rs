@@ -5,9 +5,13 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::time::Duration;
 
-use crate::identity::Protection;
-use crate::quote::MAX_LISTED;
+use ipnet::IpNet;
+
+use crate::identity::{Contest, Protection};
+use crate::policy::Source;
+use crate::quote::{MAX_LISTED, list};
 use crate::request::{KeyError, MalformedRequest, RequestorError, SubjectError, UsageError};
 use crate::san::{DnsName, NodeName, San, SanError};
 
@@ -29,8 +33,8 @@ pub enum Verdict {
 pub struct Approval {
     /// The node that gets the certificate.
     pub node: NodeName,
-    /// Every SAN that was found to be the node's own.
-    pub sans: Vec<San>,
+    /// Every name and address, with the sources that own it.
+    pub evidence: Vec<(San, Vec<Source>)>,
 }
 
 impl Approval {
@@ -39,17 +43,31 @@ impl Approval {
 }
 
 impl fmt::Display for Approval {
+    /// Names and addresses with the same sources are told together.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (position, san) in self.sans.iter().take(MAX_LISTED).enumerate() {
-            if position > 0 {
-                f.write_str(", ")?;
+        let mut groups: Vec<(&[Source], Vec<&San>)> = Vec::new();
+        for (san, sources) in &self.evidence {
+            match groups.iter_mut().find(|(known, _)| *known == sources.as_slice()) {
+                Some((_, sans)) => sans.push(san),
+                None => groups.push((sources, vec![san])),
             }
-            san.fmt(f)?;
         }
-        if let Some(more @ 1..) = self.sans.len().checked_sub(MAX_LISTED) {
-            write!(f, " and {more} more")?;
+        for (position, (sources, sans)) in groups.iter().enumerate() {
+            if position > 0 {
+                f.write_str("; ")?;
+            }
+            let sources: Vec<String> = sources.iter().map(|source| place(*source, &self.node)).collect();
+            write!(f, "{}: listed in {}", list(sans), sources.join(" and "))?;
         }
-        write!(f, ": listed in status.addresses of Node {}", self.node)
+        Ok(())
+    }
+}
+
+/// Where a source has its knowledge from.
+fn place(source: Source, node: &NodeName) -> String {
+    match source {
+        Source::Node => format!("status.addresses of Node {node}"),
+        Source::Inventory => "the inventory".to_owned(),
     }
 }
 
@@ -81,6 +99,36 @@ pub enum DenyReason {
     UsageNotAllowed(UsageError),
     /// A SAN that no kubelet-serving certificate may carry.
     ForbiddenSan(SanError),
+    /// More names or addresses than the rule allows.
+    TooManySans {
+        /// Which of the two.
+        kind: SanKind,
+        /// As requested.
+        count: usize,
+        /// As allowed.
+        max: usize,
+    },
+    /// A name that fits none of the rule's patterns.
+    NameOutsidePattern {
+        /// As requested.
+        name: DnsName,
+        /// As allowed.
+        patterns: Vec<String>,
+    },
+    /// An address within none of the rule's ranges.
+    AddressOutsideRange {
+        /// As requested.
+        address: IpAddr,
+        /// As allowed.
+        ranges: Vec<IpNet>,
+    },
+    /// A longer lifetime than the rule allows.
+    ExpirationTooLong {
+        /// As requested.
+        requested: Duration,
+        /// As allowed.
+        max: Duration,
+    },
     /// A name that no node may have.
     ProtectedName(DnsName, Protection),
     /// An address that no node may have.
@@ -104,6 +152,10 @@ impl DenyReason {
             Self::SubjectMismatch(_) => "SubjectMismatch",
             Self::UsageNotAllowed(_) => "UsageNotAllowed",
             Self::ForbiddenSan(_) => "ForbiddenSan",
+            Self::TooManySans { .. } => "TooManySans",
+            Self::NameOutsidePattern { .. } => "NameOutsidePattern",
+            Self::AddressOutsideRange { .. } => "AddressOutsideRange",
+            Self::ExpirationTooLong { .. } => "ExpirationTooLong",
             Self::ProtectedName(..) => "ProtectedName",
             Self::ProtectedAddress(..) => "ProtectedAddress",
             Self::NameOfAnotherNode(_) => "NameOfAnotherNode",
@@ -124,6 +176,10 @@ impl DenyReason {
             | Self::SubjectMismatch(_)
             | Self::UsageNotAllowed(_)
             | Self::ForbiddenSan(_)
+            | Self::TooManySans { .. }
+            | Self::NameOutsidePattern { .. }
+            | Self::AddressOutsideRange { .. }
+            | Self::ExpirationTooLong { .. }
             | Self::ProtectedName(..)
             | Self::ProtectedAddress(..)
             | Self::Superseded => None,
@@ -143,6 +199,24 @@ impl fmt::Display for DenyReason {
             Self::SubjectMismatch(error) => error.fmt(f),
             Self::UsageNotAllowed(error) => error.fmt(f),
             Self::ForbiddenSan(error) => error.fmt(f),
+            Self::TooManySans { kind, count, max } => {
+                write!(f, "{count} {kind} are requested; {max} are allowed")
+            }
+            Self::NameOutsidePattern { name, patterns } if patterns.is_empty() => {
+                write!(f, "{name} is requested; the rule allows no name")
+            }
+            Self::NameOutsidePattern { name, patterns } => {
+                write!(f, "{name} fits none of the rule's patterns: {}", list(patterns))
+            }
+            Self::AddressOutsideRange { address, ranges } if ranges.is_empty() => {
+                write!(f, "{address} is requested; the rule allows no address")
+            }
+            Self::AddressOutsideRange { address, ranges } => {
+                write!(f, "{address} is within none of the rule's ranges: {}", list(ranges))
+            }
+            Self::ExpirationTooLong { requested, max } => {
+                write!(f, "a lifetime of {} is requested; {} is allowed", duration(*requested), duration(*max))
+            }
             Self::ProtectedName(name, protection) => write!(f, "no node may have the name {name}: {protection}"),
             Self::ProtectedAddress(address, protection) => {
                 write!(f, "no node may have the address {address}: {protection}")
@@ -153,6 +227,29 @@ impl fmt::Display for DenyReason {
             }
         }
     }
+}
+
+/// The two kinds of subject alternative names that a request may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SanKind {
+    /// dNSName.
+    Dns,
+    /// iPAddress.
+    Ip,
+}
+
+impl fmt::Display for SanKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Dns => "names",
+            Self::Ip => "addresses",
+        })
+    }
+}
+
+/// A time in hours, minutes and seconds.
+fn duration(duration: Duration) -> String {
+    jiff::SignedDuration::try_from(duration).map_or_else(|_| format!("{duration:?}"), |it| format!("{it:#}"))
 }
 
 /// Something about a request that is not right now but may become right.
@@ -167,12 +264,23 @@ pub enum DeferReason {
         /// Whether it exists and is on its way out.
         deleting: bool,
     },
-    /// The Node does not list the name.
-    NameNotOwned(DnsName, NodeName),
-    /// The Node does not list the address.
-    AddressNotOwned(IpAddr, NodeName),
-    /// The cluster's Nodes cannot be followed at the moment.
-    SourceUnavailable,
+    /// The sources that the rule asks do not say that the name is the node's.
+    NameNotOwned(DnsName, NotOwned),
+    /// The sources that the rule asks do not say that the address is the node's.
+    AddressNotOwned(IpAddr, NotOwned),
+    /// Another Node stands in the way.
+    ClaimedByAnotherNode(San, Contest),
+    /// The API server is reached under it, and the Node is not (yet) labelled as one of the control plane.
+    NotAControlPlaneNode(San, NodeName),
+    /// The node has had its approvals for now.
+    RateLimited {
+        /// How many it gets in an hour.
+        per_hour: u32,
+        /// How long until the next.
+        wait: Duration,
+    },
+    /// Something that has to be asked cannot be asked at the moment.
+    SourceUnavailable(Unavailable),
     /// What would be denied, were it not for `onViolation: leave`.
     Left(DenyReason),
 }
@@ -186,7 +294,10 @@ impl DeferReason {
             Self::NodeNotFound { .. } => "NodeNotFound",
             Self::NameNotOwned(..) => "NameNotOwned",
             Self::AddressNotOwned(..) => "AddressNotOwned",
-            Self::SourceUnavailable => "SourceUnavailable",
+            Self::ClaimedByAnotherNode(..) => "ClaimedByAnotherNode",
+            Self::NotAControlPlaneNode(..) => "NotAControlPlaneNode",
+            Self::RateLimited { .. } => "RateLimited",
+            Self::SourceUnavailable(_) => "SourceUnavailable",
             Self::Left(violation) => violation.as_str(),
         }
     }
@@ -195,11 +306,14 @@ impl DeferReason {
     #[must_use]
     pub fn rests_on(&self) -> Option<&NodeName> {
         match self {
-            Self::NodeNotFound { node, .. } | Self::NameNotOwned(_, node) | Self::AddressNotOwned(_, node) => {
-                Some(node)
-            }
+            Self::NodeNotFound { node, .. } | Self::NotAControlPlaneNode(_, node) => Some(node),
+            Self::NameNotOwned(_, by) | Self::AddressNotOwned(_, by) => Some(&by.node),
             // A violation that is only left pending is looked at again anyway.
-            Self::Left(_) | Self::NoRuleMatched(_) | Self::SourceUnavailable => None,
+            Self::Left(_)
+            | Self::NoRuleMatched(_)
+            | Self::ClaimedByAnotherNode(..)
+            | Self::RateLimited { .. }
+            | Self::SourceUnavailable(_) => None,
         }
     }
 }
@@ -210,14 +324,65 @@ impl fmt::Display for DeferReason {
             Self::NoRuleMatched(node) => write!(f, "no rule of the policy matches node {node}"),
             Self::NodeNotFound { node, deleting: false } => write!(f, "Node {node} does not exist (yet)"),
             Self::NodeNotFound { node, deleting: true } => write!(f, "Node {node} is being deleted"),
-            Self::NameNotOwned(name, node) => write!(f, "{name} is not in status.addresses of Node {node}"),
-            Self::AddressNotOwned(address, node) => {
-                write!(f, "{address} is not in status.addresses of Node {node}")
+            Self::NameNotOwned(name, by) => write!(f, "{name} is not {by}"),
+            Self::AddressNotOwned(address, by) => write!(f, "{address} is not {by}"),
+            Self::ClaimedByAnotherNode(san, Contest::Later(other)) => {
+                write!(f, "{san} was claimed by Node {other} before; it waits until that Node is deleted or drops it")
             }
-            Self::SourceUnavailable => {
-                f.write_str("the cluster's Nodes cannot be followed at the moment: their watch is down")
-            }
+            Self::ClaimedByAnotherNode(san, Contest::Unknown(other)) => write!(
+                f,
+                "{san} is claimed by Node {other} too, and nobody saw who was first; both wait until one is deleted or drops it"
+            ),
+            Self::NotAControlPlaneNode(san, node) => write!(
+                f,
+                "the API server is reached at {san}, and Node {node} has no label node-role.kubernetes.io/control-plane (yet)"
+            ),
+            Self::RateLimited { per_hour, wait } => write!(
+                f,
+                "the node has had its approvals for now ({per_hour} an hour); the next is due in {} s",
+                wait.as_secs().max(1)
+            ),
+            Self::SourceUnavailable(what) => what.fmt(f),
             Self::Left(violation) => write!(f, "{violation} (left pending, as the policy's rule says)"),
+        }
+    }
+}
+
+/// Which sources do not say that something is a node's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NotOwned {
+    /// The node that asks.
+    pub node: NodeName,
+    /// The sources that say it is not.
+    pub sources: Vec<Source>,
+    /// Whether one of them would have been enough.
+    pub any: bool,
+}
+
+impl fmt::Display for NotOwned {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sources: Vec<String> = self.sources.iter().map(|source| place(*source, &self.node)).collect();
+        write!(f, "in {}", sources.join(if self.any { " nor in " } else { " and not in " }))?;
+        if self.sources == [Source::Inventory] { write!(f, " as node {}'s", self.node) } else { Ok(()) }
+    }
+}
+
+/// What cannot be asked at the moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unavailable {
+    /// The watch of this kind of object is down.
+    Watch(&'static str),
+    /// The rule asks the inventory, and there is none.
+    NoInventory,
+}
+
+impl fmt::Display for Unavailable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Watch(objects) => {
+                write!(f, "the cluster's {objects} cannot be followed at the moment: their watch is down")
+            }
+            Self::NoInventory => f.write_str("the rule asks the inventory, and the program was started without one"),
         }
     }
 }

@@ -1,10 +1,12 @@
 //! Following the cluster: one watch for each kind of object, and whether it is alive.
 
 use std::fmt::Debug;
+use std::sync::Arc;
+use std::time::Duration;
 
 use futures::StreamExt;
-use kube::runtime::watcher::{self, Event, watcher};
-use kube::runtime::{WatchStreamExt, watcher::Config};
+use kube::runtime::WatchStreamExt;
+use kube::runtime::watcher::{self, Config, Event, watcher};
 use kube::{Api, Resource};
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
@@ -14,6 +16,8 @@ use crate::client::describe_watch;
 /// How long the server keeps one watch open, in seconds. A connection that died in silence is noticed 5 s after it
 /// should have ended.
 const WATCH_SECONDS: u32 = 60;
+/// How long to wait before asking again for a kind of object that the server does not know.
+const UNKNOWN_KIND: Duration = Duration::from_mins(5);
 
 /// Whether what a watch brought is what the cluster holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,19 +31,14 @@ pub enum Health {
 }
 
 /// One kind of object that is followed, and how that goes.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Watched {
     name: &'static str,
     health: watch::Sender<Health>,
+    any: watch::Sender<()>,
 }
 
 impl Watched {
-    /// `name` is the plural of the kind, for messages.
-    #[must_use]
-    pub fn new(name: &'static str) -> Self {
-        Self { name, health: watch::Sender::new(Health::Syncing) }
-    }
-
     /// The plural of the kind.
     #[must_use]
     pub fn name(&self) -> &'static str {
@@ -58,73 +57,13 @@ impl Watched {
         *self.health.borrow() == Health::Live
     }
 
-    /// Waits until it is live.
-    pub async fn until_live(&self) {
-        // The sender is part of `self`, so that waiting cannot end for want of one.
-        let _ = self.health.subscribe().wait_for(|health| *health == Health::Live).await;
-    }
-
-    /// Waits for the next time that it comes (back) to life.
-    pub async fn alive(&self) {
-        let mut health = self.health.subscribe();
-        health.mark_unchanged();
-        while health.changed().await.is_ok() {
-            if *health.borrow_and_update() == Health::Live {
-                return;
-            }
-        }
-    }
-
-    /// The server has accepted a watch again from where the last one ended. The watcher itself does not tell.
-    pub fn resumed(&self) {
-        self.health.send_if_modified(|health| match health {
-            Health::Down(_) => {
-                tracing::info!(objects = self.name, "watch restored");
-                *health = Health::Live;
-                true
-            }
-            Health::Syncing | Health::Live => false,
-        });
-    }
-
     fn set(&self, new: Health) {
-        self.health.send_if_modified(|health| {
-            let changed = *health != new;
-            *health = new;
-            changed
-        });
-    }
-}
-
-/// Follows the objects of one kind for ever, through every error, and hands each event to `sink`.
-pub async fn follow<K>(api: Api<K>, fields: Option<&str>, watched: Watched, mut sink: impl FnMut(Event<K>))
-where
-    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
-{
-    let mut config = Config::default().timeout(WATCH_SECONDS);
-    if let Some(fields) = fields {
-        config = config.fields(fields);
-    }
-    let mut events = watcher(api, config).default_backoff().boxed();
-    while let Some(event) = events.next().await {
-        match event {
-            Ok(event) => {
-                let health = match &event {
-                    Event::Init => Some(Health::Syncing),
-                    Event::InitDone => Some(Health::Live),
-                    Event::InitApply(_) | Event::Apply(_) | Event::Delete(_) => None,
-                };
-                sink(event);
-                if let Some(health) = health {
-                    watched.set(health);
-                }
-            }
-            Err(error) => watched.failed(&error),
+        if *self.health.borrow() != new {
+            self.health.send_replace(new);
+            self.any.send_replace(());
         }
     }
-}
 
-impl Watched {
     fn failed(&self, error: &watcher::Error) {
         // An expired resourceVersion is the API server's ordinary way to ask for a new list.
         if let watcher::Error::WatchError(status) = error
@@ -138,5 +77,96 @@ impl Watched {
             tracing::warn!(objects = self.name, error = why, "watch broken; retrying");
         }
         self.set(Health::Down(why));
+    }
+}
+
+/// Every kind of object that is followed.
+#[derive(Clone, Debug)]
+pub struct Watches {
+    all: Arc<[Arc<Watched>]>,
+    any: watch::Sender<()>,
+}
+
+impl Watches {
+    /// Named by the plurals of their kinds.
+    #[must_use]
+    pub fn new(names: &[&'static str]) -> Self {
+        let any = watch::Sender::new(());
+        let watched = |name: &&'static str| {
+            Arc::new(Watched { name, health: watch::Sender::new(Health::Syncing), any: any.clone() })
+        };
+        Self { all: names.iter().map(watched).collect(), any }
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Watched>> {
+        self.all.iter()
+    }
+
+    /// The one of this kind, if it is followed.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&Arc<Watched>> {
+        self.all.iter().find(|watched| watched.name == name)
+    }
+
+    /// The kinds of which what is known may not be what the cluster holds.
+    #[must_use]
+    pub fn not_live(&self) -> Vec<&'static str> {
+        self.all.iter().filter(|watched| !watched.is_live()).map(|watched| watched.name).collect()
+    }
+
+    /// Waits until all are live.
+    pub async fn until_live(&self) {
+        self.until(|| self.all.iter().all(|watched| watched.is_live())).await;
+    }
+
+    /// Waits until one is not live.
+    pub async fn until_not_live(&self) {
+        self.until(|| self.all.iter().any(|watched| !watched.is_live())).await;
+    }
+
+    async fn until(&self, condition: impl Fn() -> bool) {
+        // The sender is part of `self`, so that waiting cannot end for want of one.
+        let _ = self.any.subscribe().wait_for(|()| condition()).await;
+    }
+
+    /// The server has accepted a watch of this kind from where the last one ended. The watcher itself does not tell.
+    pub fn resumed(&self, name: &str) {
+        if let Some(watched) = self.get(name)
+            && matches!(watched.health(), Health::Down(_))
+        {
+            tracing::info!(objects = name, "watch restored");
+            watched.set(Health::Live);
+        }
+    }
+}
+
+/// Follows the objects of one kind for ever, through every error, and hands each event to `sink`.
+pub async fn follow<K>(api: Api<K>, config: Config, watched: Arc<Watched>, mut sink: impl FnMut(Event<K>))
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
+{
+    let mut events = watcher(api, config.timeout(WATCH_SECONDS)).default_backoff().boxed();
+    while let Some(event) = events.next().await {
+        match event {
+            Ok(event) => {
+                let health = match &event {
+                    Event::Init => Some(Health::Syncing),
+                    Event::InitDone => Some(Health::Live),
+                    Event::InitApply(_) | Event::Apply(_) | Event::Delete(_) => None,
+                };
+                sink(event);
+                if let Some(health) = health {
+                    watched.set(health);
+                }
+            }
+            Err(watcher::Error::InitialListFailed(kube::Error::Api(status))) if status.code == 404 => {
+                // A server that does not know the kind has no such objects; it may learn of it later.
+                tracing::info!(objects = watched.name, "the API server does not have this kind of object");
+                watched.set(Health::Live);
+                tokio::time::sleep(UNKNOWN_KIND).await;
+            }
+            Err(error) => watched.failed(&error),
+        }
     }
 }

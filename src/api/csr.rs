@@ -2,7 +2,7 @@ use std::borrow::Cow;
 
 use jiff::Timestamp;
 use k8s_openapi::{ByteString, ClusterResourceScope};
-use kube::core::{ObjectMeta, Resource};
+use kube::core::ObjectMeta;
 use serde::{Deserialize, Deserializer, Serialize};
 
 /// The signer whose requests this program answers.
@@ -39,6 +39,8 @@ pub struct Spec {
     /// Requested key usages.
     #[serde(default)]
     pub usages: Vec<String>,
+    /// Requested lifetime in seconds.
+    pub expiration_seconds: Option<u32>,
 }
 
 /// The bytes of `spec.request`, or only their number where there are more than any kubelet sends.
@@ -126,26 +128,11 @@ impl CertificateSigningRequest {
     }
 }
 
-impl Resource for CertificateSigningRequest {
-    type DynamicType = ();
-    type Scope = ClusterResourceScope;
-
-    fn kind((): &()) -> Cow<'_, str> {
-        "CertificateSigningRequest".into()
-    }
-    fn group((): &()) -> Cow<'_, str> {
-        "certificates.k8s.io".into()
-    }
-    fn version((): &()) -> Cow<'_, str> {
-        "v1".into()
-    }
-    fn plural((): &()) -> Cow<'_, str> {
-        "certificatesigningrequests".into()
-    }
-    fn meta(&self) -> &ObjectMeta {
-        &self.metadata
-    }
-    fn meta_mut(&mut self) -> &mut ObjectMeta {
-        &mut self.metadata
-    }
-}
+super::resource!(
+    CertificateSigningRequest,
+    ClusterResourceScope,
+    "certificates.k8s.io",
+    "v1",
+    "CertificateSigningRequest",
+    "certificatesigningrequests"
+);

@@ -1,17 +1,51 @@
 //! The API objects that decisions rest on, trimmed: only the fields that decide are read, straight from the
-//! API server's JSON or a dump's YAML, and the rest (managedFields, images, labels nobody asks for) is never stored.
+//! API server's JSON or a dump's YAML, and the rest (managedFields, images, annotations) is never stored.
+
+/// Implements what the client library has to know of a kind.
+macro_rules! resource {
+    ($type:ty, $scope:ty, $group:literal, $version:literal, $kind:literal, $plural:literal) => {
+        impl kube::core::Resource for $type {
+            type DynamicType = ();
+            type Scope = $scope;
+
+            fn kind((): &()) -> std::borrow::Cow<'_, str> {
+                $kind.into()
+            }
+            fn group((): &()) -> std::borrow::Cow<'_, str> {
+                $group.into()
+            }
+            fn version((): &()) -> std::borrow::Cow<'_, str> {
+                $version.into()
+            }
+            fn plural((): &()) -> std::borrow::Cow<'_, str> {
+                $plural.into()
+            }
+            fn meta(&self) -> &ObjectMeta {
+                &self.metadata
+            }
+            fn meta_mut(&mut self) -> &mut ObjectMeta {
+                &mut self.metadata
+            }
+        }
+    };
+}
+use resource;
 
 mod csr;
 mod node;
+mod surroundings;
 
 pub use csr::{CertificateSigningRequest, Condition, KUBELET_SERVING, RequestBytes};
 pub use node::Node;
+pub use surroundings::{ConfigMap, EndpointSlice, Service, ServiceCidr};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use std::collections::BTreeMap;
+
 use kube::core::ObjectMeta;
 use serde::{Deserialize, Deserializer};
 
-/// Reads the five fields of metadata that are used and skips the others.
+/// Reads the six fields of metadata that are used and skips the others.
 fn metadata<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ObjectMeta, D::Error> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
@@ -21,6 +55,7 @@ fn metadata<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ObjectMeta, D:
         resource_version: Option<String>,
         creation_timestamp: Option<Time>,
         deletion_timestamp: Option<Time>,
+        labels: Option<BTreeMap<String, String>>,
     }
     let read = Metadata::deserialize(deserializer)?;
     Ok(ObjectMeta {
@@ -29,6 +64,7 @@ fn metadata<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ObjectMeta, D:
         resource_version: read.resource_version,
         creation_timestamp: read.creation_timestamp,
         deletion_timestamp: read.deletion_timestamp,
+        labels: read.labels,
         ..ObjectMeta::default()
     })
 }

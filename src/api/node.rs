@@ -1,7 +1,5 @@
-use std::borrow::Cow;
-
 use k8s_openapi::ClusterResourceScope;
-use kube::core::{ObjectMeta, Resource};
+use kube::core::ObjectMeta;
 use serde::Deserialize;
 
 /// A `v1` Node, trimmed.
@@ -10,9 +8,20 @@ pub struct Node {
     /// Name, uid, resourceVersion and timestamps.
     #[serde(deserialize_with = "super::metadata")]
     pub metadata: ObjectMeta,
+    /// What was assigned to the node.
+    #[serde(default)]
+    pub spec: Spec,
     /// What the kubelet, or a cloud controller, says of the node.
     #[serde(default)]
     pub status: Status,
+}
+
+/// `spec` of a Node.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub struct Spec {
+    /// The ranges of the node's pods, in CIDR notation.
+    #[serde(default, rename = "podCIDRs")]
+    pub pod_cidrs: Vec<String>,
 }
 
 /// `status` of a Node.
@@ -30,26 +39,4 @@ pub struct Address {
     pub address: String,
 }
 
-impl Resource for Node {
-    type DynamicType = ();
-    type Scope = ClusterResourceScope;
-
-    fn kind((): &()) -> Cow<'_, str> {
-        "Node".into()
-    }
-    fn group((): &()) -> Cow<'_, str> {
-        "".into()
-    }
-    fn version((): &()) -> Cow<'_, str> {
-        "v1".into()
-    }
-    fn plural((): &()) -> Cow<'_, str> {
-        "nodes".into()
-    }
-    fn meta(&self) -> &ObjectMeta {
-        &self.metadata
-    }
-    fn meta_mut(&mut self) -> &mut ObjectMeta {
-        &mut self.metadata
-    }
-}
+super::resource!(Node, ClusterResourceScope, "", "v1", "Node", "nodes");

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use kube::api::{Patch, PatchParams};
+use k8s_openapi::api::events::v1::Event;
+use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, Client};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
-use serde::Serialize;
 use thiserror::Error;
 use tokio::time::timeout;
 
@@ -100,19 +100,14 @@ impl Cluster {
     }
 
     /// Sends an Event.
-    pub(super) async fn create_event(&self, event: &impl Serialize) -> Result<(), ApiError> {
-        let what = "sending an Event";
-        let body = serde_json::to_vec(event)
-            .map_err(|error| ApiError::Call { what, error: kube::Error::SerdeError(error) })?;
-        let request = http::Request::post("/apis/events.k8s.io/v1/namespaces/default/events")
-            .header(http::header::CONTENT_TYPE, "application/json")
-            .body(body)
-            .map_err(|error| ApiError::Call { what, error: kube::Error::HttpError(error) })?;
-        call(what, self.client.request_text(request)).await.map(drop)
+    pub(super) async fn create_event(&self, event: &Event) -> Result<(), ApiError> {
+        let namespace = event.metadata.namespace.as_deref().unwrap_or("default");
+        let api: Api<Event> = Api::namespaced(self.client.clone(), namespace);
+        call("sending an Event", api.create(&PostParams::default(), event)).await.map(drop)
     }
 }
 
-async fn call<T>(what: &'static str, future: impl Future<Output = kube::Result<T>>) -> Result<T, ApiError> {
+pub(super) async fn call<T>(what: &'static str, future: impl Future<Output = kube::Result<T>>) -> Result<T, ApiError> {
     match timeout(REQUEST_TIMEOUT, future).await {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(error)) => Err(ApiError::Call { what, error }),

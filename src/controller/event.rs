@@ -37,8 +37,30 @@ pub(super) struct Occurrence {
 /// The object that an Event is about.
 #[derive(Debug)]
 pub(super) enum Regarding {
-    Request { name: Arc<str>, uid: String },
-    Node { name: NodeName, uid: String },
+    Request {
+        name: Arc<str>,
+        uid: String,
+    },
+    Node {
+        name: NodeName,
+        uid: String,
+    },
+    /// The pod that this program runs in.
+    Pod {
+        namespace: String,
+        name: String,
+    },
+}
+
+impl super::Controller {
+    /// Tells of operator's files that cannot be used, with the pod, where there is one.
+    pub(crate) fn record_reload_failure(&self, note: &str) {
+        if let (Ok(namespace), Ok(name)) = (std::env::var("POD_NAMESPACE"), std::env::var("POD_NAME")) {
+            let regarding = Regarding::Pod { namespace, name };
+            let note = note.chars().take(500).collect();
+            self.events.record(Occurrence { regarding, warning: true, action: "Reload", reason: "ReloadFailed", note });
+        }
+    }
 }
 
 /// Takes Events to be sent in the background.
@@ -76,17 +98,21 @@ async fn send(cluster: Cluster, mut receiver: mpsc::Receiver<Occurrence>) {
 }
 
 fn event(occurrence: Occurrence, instance: &str, now: Timestamp) -> Event {
+    let mut namespace = None;
     let (kind, api_version, name, uid) = match occurrence.regarding {
         Regarding::Request { name, uid } => {
             ("CertificateSigningRequest", "certificates.k8s.io/v1", name.to_string(), uid)
         }
-        // Events about Nodes carry the Node's name for its uid, as kubelets write them and `kubectl describe node` asks.
         Regarding::Node { name, uid } => ("Node", "v1", name.to_string(), uid),
+        Regarding::Pod { namespace: own, name } => {
+            namespace = Some(own);
+            ("Pod", "v1", name, String::new())
+        }
     };
     Event {
         metadata: ObjectMeta {
             name: Some(format!("{}.{:x}", object_name(&name), now.as_nanosecond())),
-            namespace: Some("default".to_owned()),
+            namespace: Some(namespace.clone().unwrap_or_else(|| "default".to_owned())),
             ..ObjectMeta::default()
         },
         event_time: Some(MicroTime(now)),
@@ -100,7 +126,8 @@ fn event(occurrence: Occurrence, instance: &str, now: Timestamp) -> Event {
             kind: Some(kind.to_owned()),
             api_version: Some(api_version.to_owned()),
             name: Some(name),
-            uid: Some(uid),
+            uid: Some(uid).filter(|uid| !uid.is_empty()),
+            namespace,
             ..ObjectReference::default()
         }),
         ..Event::default()

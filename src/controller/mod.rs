@@ -1,39 +1,42 @@
 //! From what the watches bring to answers that are written.
 //!
-//! [`Controller::run`] keeps a few workers on a queue in which nodes take turns ([`queue`]). A worker reads the
-//! request, asks the decision on what the [`store`] knows, reads a Node afresh where the answer rests on it, turns the
-//! verdict into a [`plan`] and performs that. Everything else that happens only puts requests in line again.
+//! [`Controller::run`] keeps a few workers on a queue in which nodes take turns (`queue`). A worker reads the
+//! request, asks the decision on what the `store` knows, reads a Node afresh where the answer rests on it, turns the
+//! verdict into a `plan` and performs that. Everything else that happens (`follow`, `reload`) only puts requests in
+//! line again.
 
 mod api;
 mod event;
+mod follow;
+mod memory;
 mod plan;
 mod queue;
 mod reconcile;
 mod store;
+mod surroundings;
 
 pub use plan::{Answer, Decision, Plan, Waiting, plan};
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use ipnet::IpNet;
 use jiff::Timestamp;
-use kube::runtime::watcher::Event;
-use kube::{Api, Client};
-use parking_lot::Mutex;
+use kube::Client;
+use parking_lot::{Mutex, RwLock};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio::time::sleep_until;
 
-use crate::api::{CertificateSigningRequest, KUBELET_SERVING, Node};
-use crate::identity::{NodeRecord, Protected};
+use crate::identity::{ClusterDomain, Inventory};
 use crate::metrics::Metrics;
 use crate::policy::Policy;
-use crate::san::NodeName;
-use crate::watch::{Watched, follow};
+use crate::watch::Watches;
 use api::Cluster;
 use event::Recorder;
-use store::{Change, Store};
+use memory::Memory;
+use store::Store;
+use surroundings::Surroundings;
 
 /// How long a request may wait before it is looked at again without cause. A kubelet gives up on one after 15 minutes.
 const RELOOK: Duration = Duration::from_mins(3);
@@ -44,61 +47,75 @@ const DRAIN: Duration = Duration::from_secs(15);
 pub struct Controller {
     store: Mutex<Store>,
     wake: Notify,
+    conflicts: Notify,
     workers: usize,
-    policy: Arc<Policy>,
-    protected: Protected,
+    orders: RwLock<Orders>,
     cluster: Cluster,
-    nodes: Watched,
-    requests: Watched,
+    memory: Memory,
+    watched: Watches,
     events: Recorder,
     metrics: Arc<Metrics>,
 }
 
-/// What a controller works with.
-pub struct Settings {
+/// What the operator has ordered, and may order anew at any time.
+#[derive(Clone)]
+pub struct Orders {
     /// The rules.
     pub policy: Arc<Policy>,
-    /// What no node may have.
-    pub protected: Protected,
+    /// Which node has what, where the operator says so.
+    pub inventory: Option<Arc<Inventory>>,
+}
+
+/// What a controller works with.
+pub struct Settings {
+    /// The operator's files.
+    pub orders: Orders,
+    /// The cluster's DNS domain.
+    pub cluster_domain: ClusterDomain,
+    /// Ranges of Service addresses beside those of the cluster's ServiceCIDR objects.
+    pub service_ranges: Vec<IpNet>,
     /// How many requests may be worked on at once.
     pub workers: usize,
 }
 
 impl Controller {
-    /// Follows the cluster and answers requests, until `stop` turns true; then finishes what is on its way.
-    pub async fn run(
+    /// Makes a controller that does nothing yet, and what sends its Events.
+    pub fn new(
         settings: Settings,
-        client: Client,
-        [nodes, requests]: [Watched; 2],
+        client: &Client,
+        watched: Watches,
         metrics: Arc<Metrics>,
-        mut stop: watch::Receiver<bool>,
-        started: impl FnOnce(Arc<Self>),
-    ) {
+    ) -> (Arc<Self>, impl Future<Output = ()> + Send + use<>) {
         let cluster = Cluster::new(client.clone());
         let (events, send_events) = Recorder::new(cluster.clone(), metrics.clone());
-        let controller = Arc::new(Self {
-            store: Mutex::default(),
+        let controller = Self {
+            store: Mutex::new(Store::new(Surroundings::new(settings.cluster_domain, settings.service_ranges))),
             wake: Notify::new(),
+            conflicts: Notify::new(),
             workers: settings.workers,
-            policy: settings.policy,
-            protected: settings.protected,
+            orders: RwLock::new(settings.orders),
             cluster,
-            nodes,
-            requests,
+            memory: Memory::new(client.clone()),
+            watched,
             events,
             metrics,
-        });
-        started(controller.clone());
+        };
+        (Arc::new(controller), send_events)
+    }
 
+    /// Follows the cluster and answers requests, until `stop` turns true; then finishes what is on its way.
+    pub async fn run(self: Arc<Self>, client: Client, mut stop: watch::Receiver<bool>) {
         let mut background = JoinSet::new();
-        background.spawn(send_events);
-        background.spawn(controller.clone().follow_nodes(client.clone()));
-        background.spawn(controller.clone().follow_requests(client));
-        background.spawn(controller.clone().push_all_when_nodes_return());
+        tokio::select! {
+            () = self.recall_conflicts() => {}
+            _ = stop.wait_for(|stop| *stop) => return,
+        }
+        self.follow_all(&client, &mut background);
+        background.spawn(self.clone().keep_conflicts());
 
         let mut workers = JoinSet::new();
-        for _ in 0..settings.workers {
-            workers.spawn(controller.clone().work(stop.clone()));
+        for _ in 0..self.workers {
+            workers.spawn(self.clone().work(stop.clone()));
         }
         // An error means that the sender is gone, which is as good a reason to stop.
         let _ = stop.wait_for(|stop| *stop).await;
@@ -108,19 +125,31 @@ impl Controller {
         }
     }
 
+    /// Takes new orders; everything pending is judged again by them.
+    pub fn order(&self, change: impl FnOnce(&mut Orders)) {
+        change(&mut self.orders.write());
+        let mut store = self.store.lock();
+        store.forget_told();
+        store.push_all();
+        self.wake_workers(&store);
+    }
+
+    fn orders(&self) -> Orders {
+        self.orders.read().clone()
+    }
+
     async fn work(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
-        // Until both lists are complete, Nodes would seem missing and old requests the newest.
+        // Until the lists are complete, Nodes would seem missing and old requests the newest.
         tokio::select! {
             _ = stop.wait_for(|stop| *stop) => return,
-            () = async { tokio::join!(self.nodes.until_live(), self.requests.until_live()); } => {}
+            () = self.watched.until_live() => {}
         }
         loop {
-            let next = tokio::select! {
+            let (requestor, name) = tokio::select! {
                 biased;
                 _ = stop.wait_for(|stop| *stop) => return,
                 next = self.next() => next,
             };
-            let (requestor, name) = next;
             self.reconcile(&name).await;
             self.store.lock().queue.done(&requestor);
         }
@@ -144,77 +173,6 @@ impl Controller {
                 },
                 None => woken.await,
             }
-        }
-    }
-
-    async fn follow_nodes(self: Arc<Self>, client: Client) {
-        let mut listed = HashSet::new();
-        let controller = self.clone();
-        follow(Api::<Node>::all(client), None, self.nodes.clone(), move |event| {
-            let mut store = controller.store.lock();
-            match event {
-                Event::Init => listed.clear(),
-                Event::InitApply(node) => {
-                    if let Some(record) = NodeRecord::read(&node) {
-                        listed.insert(record.name().clone());
-                        store.apply_node(record);
-                    }
-                }
-                Event::Apply(node) => {
-                    if let Some(record) = NodeRecord::read(&node) {
-                        store.apply_node(record);
-                    }
-                }
-                Event::Delete(node) => {
-                    if let Some(name) = node.metadata.name.and_then(|name| name.parse::<NodeName>().ok()) {
-                        store.remove_node(&name);
-                    }
-                }
-                Event::InitDone => store.retain_nodes(&std::mem::take(&mut listed)),
-            }
-            controller.wake_workers(&store);
-        })
-        .await;
-    }
-
-    async fn follow_requests(self: Arc<Self>, client: Client) {
-        let mut listed = HashSet::new();
-        let controller = self.clone();
-        let fields = format!("spec.signerName={KUBELET_SERVING}");
-        let api = Api::<CertificateSigningRequest>::all(client);
-        follow(api, Some(&fields), self.requests.clone(), move |event| match event {
-            Event::Init => listed.clear(),
-            Event::InitApply(csr) => {
-                listed.extend(csr.metadata.name.as_deref().map(Arc::from));
-                controller.apply_request(csr, None);
-            }
-            Event::Apply(csr) => controller.apply_request(csr, Some(Instant::now())),
-            Event::Delete(csr) => {
-                if let Some(name) = csr.metadata.name {
-                    controller.store.lock().remove_request(&name.into());
-                }
-            }
-            Event::InitDone => controller.store.lock().retain_requests(&std::mem::take(&mut listed)),
-        })
-        .await;
-    }
-
-    fn apply_request(&self, csr: CertificateSigningRequest, seen: Option<Instant>) {
-        let mut store = self.store.lock();
-        match store.apply_request(csr, seen) {
-            Change::None => {}
-            Change::SignerFailed => self.metrics.signer_failures.inc(),
-        }
-        self.wake_workers(&store);
-    }
-
-    /// A request that waits only because the Nodes could not be followed is looked at as soon as they can.
-    async fn push_all_when_nodes_return(self: Arc<Self>) {
-        loop {
-            self.nodes.alive().await;
-            let mut store = self.store.lock();
-            store.push_all();
-            self.wake_workers(&store);
         }
     }
 

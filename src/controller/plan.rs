@@ -1,9 +1,13 @@
 //! What follows from a verdict: pure, so that it can be seen before anything is written.
 
+use std::time::Duration;
+
 use serde::Serialize;
 
 use crate::api::Condition;
-use crate::policy::{Evaluation, Mode, Policy};
+use crate::identity::Contest;
+use crate::policy::{Evaluation, Mode, Policy, Rule};
+use crate::san::NodeName;
 use crate::verdict::{Approval, DeferReason, DenyReason, NonEmpty, Verdict};
 
 /// Longest message in bytes: what the note of an Event takes.
@@ -40,6 +44,10 @@ pub struct Waiting {
     pub reasons: NonEmpty<&'static str>,
     /// For people.
     pub message: String,
+    /// Other Nodes that stand in the way, whose operators have to know of it too.
+    pub others: Vec<NodeName>,
+    /// When it is known to be right, unless something happens before.
+    pub again: Option<Duration>,
 }
 
 /// The two answers there are.
@@ -65,13 +73,15 @@ impl Decision {
 /// Turns a verdict into a plan.
 #[must_use]
 pub fn plan(evaluation: &Evaluation<'_>, policy: &Policy) -> Plan {
-    let by = Source { rule: evaluation.rule, policy };
+    let by = Source { rule: evaluation.rule.map(Rule::name), policy };
     let answer = match &evaluation.verdict {
         Verdict::Ignore(_) => return Plan::Nothing,
         Verdict::Defer(reasons) => {
             return Plan::Wait(Waiting {
                 reasons: reasons.clone().map(|reason| DeferReason::as_str(&reason)),
                 message: by.message(reasons),
+                others: reasons.iter().filter_map(other_node).cloned().collect(),
+                again: reasons.iter().filter_map(due).max(),
             });
         }
         Verdict::Approve(approval) => Answer {
@@ -88,6 +98,20 @@ pub fn plan(evaluation: &Evaluation<'_>, policy: &Policy) -> Plan {
     match policy.mode() {
         Mode::Enforce => Plan::Write(answer),
         Mode::Audit => Plan::Tell(answer),
+    }
+}
+
+fn other_node(reason: &DeferReason) -> Option<&NodeName> {
+    match reason {
+        DeferReason::ClaimedByAnotherNode(_, Contest::Later(other) | Contest::Unknown(other)) => Some(other),
+        _ => None,
+    }
+}
+
+fn due(reason: &DeferReason) -> Option<Duration> {
+    match reason {
+        DeferReason::RateLimited { wait, .. } => Some(*wait),
+        _ => None,
     }
 }
 
@@ -161,14 +185,14 @@ mod tests {
         Policy::load(text.as_bytes()).unwrap()
     }
 
-    fn denied(reasons: Vec<DenyReason>) -> Evaluation<'static> {
-        Evaluation { rule: Some("all"), verdict: Verdict::Deny(NonEmpty::from_vec(reasons).unwrap()) }
+    fn denied(policy: &Policy, reasons: Vec<DenyReason>) -> Evaluation<'_> {
+        Evaluation::new(policy.rules().next(), Verdict::Deny(NonEmpty::from_vec(reasons).unwrap()))
     }
 
     #[test]
     fn a_denial_names_every_reason_the_rule_and_the_policy() {
         let policy = policy("enforce");
-        let evaluation = denied(vec![DenyReason::BadSignature, DenyReason::Superseded]);
+        let evaluation = denied(&policy, vec![DenyReason::BadSignature, DenyReason::Superseded]);
         let Plan::Write(answer) = plan(&evaluation, &policy) else { panic!() };
         assert_eq!(answer.decision, Decision::Denied);
         assert_eq!(answer.reasons.iter().copied().collect::<Vec<_>>(), ["BadSignature", "Superseded"]);
@@ -178,15 +202,15 @@ mod tests {
 
     #[test]
     fn audit_mode_tells_and_never_writes() {
-        let evaluation = denied(vec![DenyReason::BadSignature]);
-        assert!(matches!(plan(&evaluation, &policy("audit")), Plan::Tell(_)));
+        let policy = policy("audit");
+        assert!(matches!(plan(&denied(&policy, vec![DenyReason::BadSignature]), &policy), Plan::Tell(_)));
     }
 
     #[test]
     fn a_message_fits_into_an_event_and_keeps_its_source() {
         let long = DenyReason::MalformedRequest(MalformedRequest::Label("ä".repeat(99)));
         let policy = policy("enforce");
-        let Plan::Write(answer) = plan(&denied(vec![long; 8]), &policy) else { panic!() };
+        let Plan::Write(answer) = plan(&denied(&policy, vec![long; 8]), &policy) else { panic!() };
         assert!(
             answer.message.len() <= MAX_MESSAGE && answer.message.contains("… (rule \"all\""),
             "{}",
@@ -196,7 +220,9 @@ mod tests {
 
     #[test]
     fn the_patch_keeps_foreign_conditions_and_names_the_version_it_judged() {
-        let Plan::Write(answer) = plan(&denied(vec![DenyReason::BadSignature]), &policy("enforce")) else { panic!() };
+        let policy = policy("enforce");
+        let evaluation = denied(&policy, vec![DenyReason::BadSignature]);
+        let Plan::Write(answer) = plan(&evaluation, &policy) else { panic!() };
         let foreign =
             serde_json::json!({"type": "Example", "status": "True", "reason": "Mine", "lastUpdateTime": null});
         let foreign: Condition = serde_json::from_value(foreign).unwrap();

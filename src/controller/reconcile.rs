@@ -12,11 +12,11 @@ use super::plan::{Answer, ApprovalPatch, Decision, Plan, Waiting, plan};
 use super::store::{Body, Pending};
 use super::{Controller, RELOOK};
 use crate::identity::{NodeRecord, Nodes};
-use crate::policy::{Facts, evaluate};
+use crate::policy::{Facts, Rule, evaluate};
 use crate::quote::Quoted;
 use crate::request::Reading;
 use crate::san::NodeName;
-use crate::verdict::{DenyReason, Verdict};
+use crate::verdict::DenyReason;
 
 /// How many Nodes are read afresh for one decision, before it is put off.
 const MAX_FRESH: usize = 4;
@@ -34,6 +34,7 @@ enum ReconcileError {
 /// A decision, with all that is needed to carry it out.
 struct Decided {
     plan: Plan,
+    per_hour: Option<u32>,
     pending: Pending,
     uid: String,
     created: Timestamp,
@@ -98,20 +99,27 @@ impl Controller {
         reading: &Reading,
         fresh: &[(NodeName, Option<NodeRecord>)],
     ) -> Option<(Decided, Option<NodeName>)> {
+        let orders = self.orders();
+        let unavailable = self.watched.not_live();
         let store = self.store.lock();
         let pending = store.pending(name)?.clone();
         let (uid, created) = store.identity(name).map(|(uid, created)| (uid.to_owned(), created))?;
         let facts = Facts {
+            now: Timestamp::now(),
             nodes: Nodes::new(&store.nodes, fresh),
-            nodes_live: self.nodes.is_live(),
-            protected: &self.protected,
+            unavailable: &unavailable,
+            inventory: orders.inventory.as_deref(),
+            protected: store.surroundings.protected(),
             superseded: store.queue.is_superseded(name),
+            budget: reading.node().and_then(|node| store.budget(node)),
         };
-        let evaluation = evaluate(reading, &facts, &self.policy);
+        let evaluation = evaluate(reading, &facts, &orders.policy);
         let node = reading.node().and_then(|node| facts.nodes.get(node));
         let node = node.map(|record| (record.name().clone(), record.uid().to_owned()));
-        let rests_on = unconfirmed(&evaluation.verdict, fresh).cloned();
-        Some((Decided { plan: plan(&evaluation, &self.policy), pending, uid, created, node }, rests_on))
+        let rests_on = evaluation.rests_on(|node| fresh.iter().any(|(name, _)| name == node)).cloned();
+        let plan = plan(&evaluation, &orders.policy);
+        let per_hour = evaluation.rule.map(Rule::approvals_per_hour);
+        Some((Decided { plan, per_hour, pending, uid, created, node }, rests_on))
     }
 
     async fn write(&self, name: &Arc<str>, decided: &Decided, answer: &Answer) -> Result<(), ReconcileError> {
@@ -149,7 +157,13 @@ impl Controller {
     /// Tells of an answer that is written.
     fn written(&self, name: &Arc<str>, decided: &Decided, answer: &Answer) {
         let approved = answer.decision == Decision::Approved;
-        self.store.lock().set_decided(name, approved);
+        {
+            let mut store = self.store.lock();
+            store.set_decided(name, approved);
+            if let (true, Some((node, _)), Some(per_hour)) = (approved, &decided.node, decided.per_hour) {
+                store.spend(node, per_hour, Timestamp::now());
+            }
+        }
         let latency = latency(decided);
         self.metrics.decision_seconds.observe(latency.as_secs_f64());
         self.count(answer, if approved { "approved" } else { "denied" });
@@ -187,7 +201,7 @@ impl Controller {
     fn tell_waiting(&self, name: &Arc<str>, decided: &Decided, waiting: &Waiting) {
         let news = {
             let mut store = self.store.lock();
-            store.queue.push_at(name, Instant::now() + RELOOK);
+            store.queue.push_at(name, Instant::now() + waiting.again.unwrap_or(RELOOK).min(RELOOK));
             store.tell(name, &waiting.reasons)
         };
         self.wake.notify_one();
@@ -206,6 +220,25 @@ impl Controller {
             reason,
             note: waiting.message.clone(),
         });
+        if waiting.others.is_empty() {
+            return;
+        }
+        // Both nodes of a conflict have somebody who looks after them.
+        let uids: Vec<(NodeName, String)> = {
+            let store = self.store.lock();
+            let nodes = waiting.others.iter().chain(decided.node.iter().map(|(node, _)| node));
+            nodes.filter_map(|node| store.nodes.get(node)).map(|it| (it.name().clone(), it.uid().to_owned())).collect()
+        };
+        for (name, uid) in uids {
+            let regarding = Regarding::Node { name, uid };
+            self.events.record(Occurrence {
+                regarding,
+                warning: true,
+                action: "Defer",
+                reason,
+                note: waiting.message.clone(),
+            });
+        }
     }
 
     fn count(&self, answer: &Answer, decision: &str) {
@@ -235,21 +268,6 @@ impl Controller {
 impl Decided {
     fn node_name(&self) -> &str {
         self.node.as_ref().map_or("", |(name, _)| name.as_str())
-    }
-}
-
-/// The Node that has to be read afresh before this verdict may stand. A kubelet's request often overtakes its own
-/// status update, and a Node that others are measured against may be gone. One reason that is sure is enough for all.
-fn unconfirmed<'v>(verdict: &'v Verdict, fresh: &[(NodeName, Option<NodeRecord>)]) -> Option<&'v NodeName> {
-    let is_fresh = |node: &NodeName| fresh.iter().any(|(name, _)| name == node);
-    let first_unless_sure = |mut nodes: Vec<Option<&'v NodeName>>| {
-        let sure = nodes.iter().any(|node| node.is_none_or(is_fresh));
-        if sure { None } else { nodes.swap_remove(0) }
-    };
-    match verdict {
-        Verdict::Deny(reasons) => first_unless_sure(reasons.iter().map(|reason| reason.rests_on()).collect()),
-        Verdict::Defer(reasons) => reasons.iter().filter_map(|reason| reason.rests_on()).find(|node| !is_fresh(node)),
-        Verdict::Approve(_) | Verdict::Ignore(_) => None,
     }
 }
 

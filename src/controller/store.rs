@@ -1,14 +1,16 @@
 //! What the controller knows: Nodes and requests, as the watches brought them, as small as decisions allow.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
 use super::queue::Queue;
+use super::surroundings::Surroundings;
 use crate::api::{CertificateSigningRequest, Condition, KUBELET_SERVING};
-use crate::identity::{NodeIndex, NodeRecord};
+use crate::identity::{Moment, NodeChange, NodeIndex, NodeRecord};
+use crate::policy::Budget;
 use crate::request::Reading;
 use crate::san::NodeName;
 use crate::verdict::NonEmpty;
@@ -18,15 +20,22 @@ const FIRST_RETRY: Duration = Duration::from_millis(50);
 /// The longest that a retry waits.
 const LAST_RETRY: Duration = Duration::from_secs(30);
 
+/// How many budgets are kept before those that are full again are dropped.
+const MIN_BUDGETS: usize = 256;
+
 /// The reason under which a pending request is counted that was not looked at yet.
 pub(crate) const QUEUED: &str = "Queued";
 
 /// Everything the controller knows. Synchronous; the caller locks it and never holds the lock across an await.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Store {
     pub(super) nodes: NodeIndex,
     pub(super) queue: Queue,
+    pub(super) surroundings: Surroundings,
     requests: HashMap<Arc<str>, Entry>,
+    budgets: HashMap<NodeName, Budget>,
+    budgets_limit: usize,
+    moment: Moment,
 }
 
 /// One request that exists.
@@ -82,6 +91,19 @@ pub(super) enum Change {
 }
 
 impl Store {
+    /// Knows nothing yet but what the operator says of the cluster.
+    pub(super) fn new(surroundings: Surroundings) -> Self {
+        Self {
+            nodes: NodeIndex::default(),
+            queue: Queue::default(),
+            surroundings,
+            requests: HashMap::new(),
+            budgets: HashMap::new(),
+            budgets_limit: MIN_BUDGETS,
+            moment: 0,
+        }
+    }
+
     /// Takes in a request as it is now. `seen` is the time when the watch brought it anew, and `None` when a list did.
     pub(super) fn apply_request(&mut self, csr: CertificateSigningRequest, seen: Option<Instant>) -> Change {
         if csr.spec.signer_name != KUBELET_SERVING {
@@ -138,26 +160,60 @@ impl Store {
         }
     }
 
-    /// Takes in a Node as it is now. The node's pending requests are put in line where it matters to them.
+    /// Takes in a Node as it is now. The pending requests to which it matters are put in line.
     pub(super) fn apply_node(&mut self, record: NodeRecord) {
         let name = record.name().clone();
-        if self.nodes.apply(record) {
-            self.push_requests_of(&name);
-        }
+        let change = self.nodes.apply(record, self.moment);
+        self.node_changed(&name, &change);
     }
 
     /// Forgets a Node.
     pub(super) fn remove_node(&mut self, name: &NodeName) {
-        if self.nodes.remove(name) {
-            self.push_requests_of(name);
-        }
+        let change = self.nodes.remove(name);
+        self.node_changed(name, &change);
     }
 
     /// Forgets every Node but these, which are all that exist.
     pub(super) fn retain_nodes(&mut self, names: &HashSet<NodeName>) {
-        for gone in self.nodes.retain(|name| names.contains(name)) {
-            self.push_requests_of(&gone);
+        let gone: Vec<NodeName> = self.nodes.names().filter(|name| !names.contains(*name)).cloned().collect();
+        for name in gone {
+            self.remove_node(&name);
         }
+    }
+
+    /// What is seen from now on was seen after all that was seen before.
+    pub(super) fn next_moment(&mut self) {
+        self.moment += 1;
+    }
+
+    fn node_changed(&mut self, name: &NodeName, change: &NodeChange) {
+        if !change.changed {
+            return;
+        }
+        self.push_requests_of(name);
+        // Whoever else claims the same may be on its own now.
+        let claims = self.nodes.claims();
+        let others: BTreeSet<NodeName> = change.claims.iter().flat_map(|san| claims.holders(san)).cloned().collect();
+        for other in others {
+            self.push_requests_of(&other);
+        }
+        if change.freed_range {
+            self.push_all();
+        }
+    }
+
+    /// What the node has spent of its approvals, where it has spent any.
+    pub(super) fn budget(&self, node: &NodeName) -> Option<&Budget> {
+        self.budgets.get(node)
+    }
+
+    /// Takes one approval out of the node's budget.
+    pub(super) fn spend(&mut self, node: &NodeName, per_hour: u32, now: Timestamp) {
+        if self.budgets.len() >= self.budgets_limit {
+            self.budgets.retain(|_, budget| !budget.is_full(per_hour, now));
+            self.budgets_limit = (self.budgets.len() * 2).max(MIN_BUDGETS);
+        }
+        self.budgets.entry(node.clone()).or_insert_with(|| Budget::full(now)).take(per_hour, now);
     }
 
     /// Puts every pending request in line.
@@ -203,6 +259,15 @@ impl Store {
     pub(super) fn set_reading(&mut self, name: &Arc<str>, reading: &Arc<Reading>) {
         if let Some(pending) = self.pending_mut(name) {
             pending.body = Body::Read(reading.clone());
+        }
+    }
+
+    /// Forgets what was told of every pending request, since it is judged by other rules now.
+    pub(super) fn forget_told(&mut self) {
+        for entry in self.requests.values_mut() {
+            if let Phase::Pending(pending) = &mut entry.phase {
+                pending.told = None;
+            }
         }
     }
 

@@ -1,7 +1,13 @@
-//! Whose name is it: what the cluster knows of its nodes, and what no node may have.
+//! Whose name is it: what the cluster and its operator know of nodes, and what no node may have.
 
+mod claims;
+mod evidence;
+mod inventory;
 mod node;
 mod protected;
 
-pub use node::{NodeIndex, NodeRecord, Nodes};
-pub use protected::{ClusterDomain, Protected, Protection};
+pub use claims::{Claims, Contest, Moment, PodRange};
+pub use evidence::{Answer, Evidence};
+pub use inventory::Inventory;
+pub use node::{NodeChange, NodeIndex, NodeRecord, Nodes};
+pub use protected::{Additions, ApiServer, ClusterDomain, Protected, ProtectedName, Protection};

@@ -1,7 +1,16 @@
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 
+use ipnet::IpNet;
+
+use super::claims::{Claims, Moment};
 use crate::api;
-use crate::san::{DnsName, NodeName, San};
+use crate::san::{NodeName, San};
+
+/// How many addresses of one Node are looked at. A node writes its own status, and nobody has that many.
+const MAX_ADDRESSES: usize = 256;
+/// The label of control-plane nodes. NodeRestriction keeps kubelets from giving it to themselves (KEP-279).
+const CONTROL_PLANE: &str = "node-role.kubernetes.io/control-plane";
 
 /// What a Node object says of its node: written by the kubelet itself unless a cloud controller owns it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -10,6 +19,8 @@ pub struct NodeRecord {
     uid: String,
     deleting: bool,
     addresses: Vec<San>,
+    pod_ranges: Vec<IpNet>,
+    labels: Vec<(Arc<str>, Arc<str>)>,
 }
 
 impl NodeRecord {
@@ -17,15 +28,27 @@ impl NodeRecord {
     /// ask for them. `None` for an object without a valid name, which the API server does not store.
     #[must_use]
     pub fn read(node: &api::Node) -> Option<Self> {
-        let mut addresses: Vec<San> =
-            node.status.addresses.iter().filter_map(|item| San::from_node_address(&item.address).ok()).collect();
+        let addresses = node.status.addresses.iter().take(MAX_ADDRESSES);
+        let mut addresses: Vec<San> = addresses.filter_map(|item| San::from_node_address(&item.address).ok()).collect();
         addresses.sort_unstable();
         addresses.dedup();
+        let mut pod_ranges: Vec<IpNet> = node
+            .spec
+            .pod_cidrs
+            .iter()
+            .filter_map(|text| text.parse::<IpNet>().ok())
+            .map(|range| range.trunc())
+            .collect();
+        pod_ranges.sort_unstable();
+        pod_ranges.dedup();
+        let labels = node.metadata.labels.iter().flatten();
         Some(Self {
             name: node.metadata.name.as_deref()?.parse().ok()?,
             uid: node.metadata.uid.clone().unwrap_or_default(),
             deleting: node.metadata.deletion_timestamp.is_some(),
             addresses,
+            pod_ranges,
+            labels: labels.map(|(key, value)| (key.as_str().into(), value.as_str().into())).collect(),
         })
     }
 
@@ -52,48 +75,120 @@ impl NodeRecord {
     pub fn lists(&self, san: &San) -> bool {
         self.addresses.binary_search(san).is_ok()
     }
+
+    /// Whether the Node is labelled as one of the control plane.
+    #[must_use]
+    pub fn is_control_plane(&self) -> bool {
+        self.labels.iter().any(|(key, _)| &**key == CONTROL_PLANE)
+    }
+
+    /// The Node's labels, for a selector.
+    #[must_use]
+    pub fn labels(&self) -> BTreeMap<String, String> {
+        self.labels.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect()
+    }
 }
 
-/// All Nodes of the cluster, as last seen.
+/// All Nodes of the cluster as last seen, and what they claim.
 #[derive(Debug, Default)]
 pub struct NodeIndex {
     nodes: HashMap<NodeName, NodeRecord>,
+    claims: Claims,
+    texts: HashSet<Arc<str>>,
+}
+
+/// What a change of a Node means for others.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct NodeChange {
+    /// Something changed that a decision about the node could rest on.
+    pub changed: bool,
+    /// Names and addresses that the Node claims or no longer claims.
+    pub claims: Vec<San>,
+    /// The Node no longer has a range of pods that it had.
+    pub freed_range: bool,
 }
 
 impl NodeIndex {
-    /// Takes in a Node as it is now; tells whether anything changed that a decision could rest on.
-    pub fn apply(&mut self, record: NodeRecord) -> bool {
-        match self.nodes.get_mut(record.name()) {
-            Some(known) if *known == record => false,
-            Some(known) => {
-                *known = record;
-                true
-            }
-            None => {
-                self.nodes.insert(record.name.clone(), record);
-                true
-            }
+    /// Takes in a Node as it is now, seen at this moment.
+    pub fn apply(&mut self, mut record: NodeRecord, moment: Moment) -> NodeChange {
+        let before = self.nodes.get(record.name());
+        if before == Some(&record) {
+            return NodeChange::default();
+        }
+        let empty = Vec::new();
+        let (old, old_ranges) = before.map_or((&empty, &[][..]), |before| (&before.addresses, &before.pod_ranges));
+        let gone: Vec<San> = old.iter().filter(|san| !record.lists(san)).cloned().collect();
+        let new: Vec<San> = record.addresses.iter().filter(|san| old.binary_search(san).is_err()).cloned().collect();
+        let gone_ranges: Vec<IpNet> = old_ranges.iter().filter(|it| !record.pod_ranges.contains(it)).copied().collect();
+        for san in &gone {
+            self.claims.remove(san, &record.name);
+        }
+        for san in &new {
+            self.claims.add(san, &record.name, moment);
+        }
+        for range in &gone_ranges {
+            self.claims.remove_range(range, &record.name);
+        }
+        for range in &record.pod_ranges {
+            self.claims.add_range(*range, &record.name, moment);
+        }
+        for (key, value) in &mut record.labels {
+            *key = self.intern(key);
+            *value = self.intern(value);
+        }
+        self.nodes.insert(record.name.clone(), record);
+        NodeChange {
+            changed: true,
+            claims: gone.into_iter().chain(new).collect(),
+            freed_range: !gone_ranges.is_empty(),
         }
     }
 
-    /// Forgets a Node; tells whether it was known.
-    pub fn remove(&mut self, name: &NodeName) -> bool {
-        self.nodes.remove(name).is_some()
+    /// Forgets a Node.
+    pub fn remove(&mut self, name: &NodeName) -> NodeChange {
+        let Some(record) = self.nodes.remove(name) else { return NodeChange::default() };
+        for san in &record.addresses {
+            self.claims.remove(san, name);
+        }
+        for range in &record.pod_ranges {
+            self.claims.remove_range(range, name);
+        }
+        NodeChange { changed: true, claims: record.addresses, freed_range: !record.pod_ranges.is_empty() }
     }
 
-    /// Forgets all Nodes but those that `keep` holds, and returns the names of the forgotten.
-    pub fn retain(&mut self, keep: impl Fn(&NodeName) -> bool) -> Vec<NodeName> {
-        let gone: Vec<NodeName> = self.nodes.keys().filter(|name| !keep(name)).cloned().collect();
-        for name in &gone {
-            self.nodes.remove(name);
-        }
-        gone
+    /// The names of all Nodes.
+    pub fn names(&self) -> impl Iterator<Item = &NodeName> {
+        self.nodes.keys()
     }
 
     /// The Node of this name.
     #[must_use]
     pub fn get(&self, name: &NodeName) -> Option<&NodeRecord> {
         self.nodes.get(name)
+    }
+
+    /// What the Nodes claim.
+    #[must_use]
+    pub fn claims(&self) -> &Claims {
+        &self.claims
+    }
+
+    /// Takes in what was kept of an earlier run: who was first in conflicts that were open then.
+    pub fn remember(&mut self, first: impl IntoIterator<Item = (San, NodeName)>) {
+        self.claims.remember(first);
+    }
+
+    /// Labels are the same on thousands of Nodes; each text is kept once. Values that nobody has any more are dropped
+    /// when the table has doubled.
+    fn intern(&mut self, text: &Arc<str>) -> Arc<str> {
+        if let Some(known) = self.texts.get(text) {
+            return known.clone();
+        }
+        if self.texts.len() == self.texts.capacity() {
+            self.texts.retain(|text| Arc::strong_count(text) > 1);
+        }
+        self.texts.insert(text.clone());
+        text.clone()
     }
 }
 
@@ -122,9 +217,15 @@ impl<'a> Nodes<'a> {
 
     /// The Node other than `node` whose name this is.
     #[must_use]
-    pub fn other_named(&self, name: &DnsName, node: &NodeName) -> Option<&'a NodeName> {
-        let other = name.as_str().parse().ok().filter(|other| other != node)?;
+    pub fn other_named(&self, name: &str, node: &NodeName) -> Option<&'a NodeName> {
+        let other = name.parse().ok().filter(|other| other != node)?;
         self.get(&other).map(NodeRecord::name)
+    }
+
+    /// What the Nodes claim.
+    #[must_use]
+    pub fn claims(&self) -> &'a Claims {
+        self.index.claims()
     }
 }
 
@@ -135,7 +236,9 @@ mod tests {
     fn record(name: &str, addresses: &[&str]) -> NodeRecord {
         let addresses: Vec<_> =
             addresses.iter().map(|a| serde_json::json!({"type": "InternalIP", "address": a})).collect();
-        let node = serde_json::json!({"metadata": {"name": name, "uid": "u"}, "status": {"addresses": addresses}});
+        let node = serde_json::json!({
+            "metadata": {"name": name, "uid": "u", "labels": {"zone": "a"}}, "status": {"addresses": addresses},
+        });
         NodeRecord::read(&serde_json::from_value(node).unwrap()).unwrap()
     }
 
@@ -155,26 +258,34 @@ mod tests {
     }
 
     #[test]
+    fn looks_at_so_many_addresses_of_a_node_and_no_more() {
+        let addresses: Vec<String> = (0..300).map(|i| format!("10.0.{}.{}", i / 256, i % 256)).collect();
+        let node = record("a", &addresses.iter().map(String::as_str).collect::<Vec<_>>());
+        assert!(node.lists(&san("10.0.0.255")) && !node.lists(&san("10.0.1.0")));
+    }
+
+    #[test]
     fn tells_changes_that_matter_from_heartbeats() {
         let mut index = NodeIndex::default();
-        assert!(index.apply(record("a", &["10.0.0.1"])));
-        assert!(!index.apply(record("a", &["10.0.0.1"])));
-        assert!(index.apply(record("a", &["10.0.0.1", "10.0.0.2"])));
-        assert!(index.remove(&"a".parse().unwrap()));
-        assert!(!index.remove(&"a".parse().unwrap()));
+        assert!(index.apply(record("a", &["10.0.0.1"]), 0).changed);
+        assert_eq!(index.apply(record("a", &["10.0.0.1"]), 1), NodeChange::default());
+        let change = index.apply(record("a", &["10.0.0.2"]), 2);
+        assert_eq!(change.claims, [san("10.0.0.1"), san("10.0.0.2")]);
+        assert_eq!(index.remove(&"a".parse().unwrap()).claims, [san("10.0.0.2")]);
+        assert_eq!(index.remove(&"a".parse().unwrap()), NodeChange::default());
     }
 
     #[test]
     fn what_was_read_afresh_outweighs_the_index() {
         let mut index = NodeIndex::default();
-        index.apply(record("a", &["10.0.0.1"]));
-        index.apply(record("b", &[]));
+        index.apply(record("a", &["10.0.0.1"]), 0);
+        index.apply(record("b", &[]), 0);
         let (a, b): (NodeName, NodeName) = ("a".parse().unwrap(), "b".parse().unwrap());
         let fresh = [(a.clone(), Some(record("a", &["10.0.0.9"]))), (b.clone(), None)];
         let nodes = Nodes::new(&index, &fresh);
         assert!(nodes.get(&a).unwrap().lists(&san("10.0.0.9")));
-        assert_eq!(nodes.other_named(&"B".parse().unwrap(), &a), None);
-        assert_eq!(Nodes::new(&index, &[]).other_named(&"B".parse().unwrap(), &a), Some(&b));
-        assert_eq!(Nodes::new(&index, &[]).other_named(&"A".parse().unwrap(), &a), None);
+        assert_eq!(nodes.other_named("b", &a), None);
+        assert_eq!(Nodes::new(&index, &[]).other_named("b", &a), Some(&b));
+        assert_eq!(Nodes::new(&index, &[]).other_named("a", &a), None);
     }
 }

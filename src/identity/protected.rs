@@ -1,10 +1,11 @@
+use std::collections::HashSet;
 use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
 use ipnet::IpNet;
 
-use crate::san::{DnsName, SanError};
+use crate::san::{DnsName, NodeName, San, SanError};
 
 /// The DNS domain of the cluster's Services, `cluster.local` unless the operator says otherwise.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,7 +29,85 @@ impl fmt::Display for ClusterDomain {
 #[derive(Clone, Debug)]
 pub struct Protected {
     domain: ClusterDomain,
-    service_ranges: Vec<IpNet>,
+    /// Ranges of Service addresses: given by the operator, and by the cluster's ServiceCIDR objects.
+    pub service_ranges: Vec<IpNet>,
+    /// Load balancer and external addresses of Services, where the policy asks for them.
+    pub load_balancers: HashSet<IpAddr>,
+    /// How clients reach the API server.
+    pub api_server: ApiServer,
+}
+
+/// Where the API server is: reserved for the Nodes of the control plane.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ApiServer {
+    /// Addresses of its endpoints.
+    pub addresses: HashSet<IpAddr>,
+    /// The host by which nodes join, where the cluster tells it.
+    pub host: Option<San>,
+}
+
+impl ApiServer {
+    /// Whether clients reach the API server under this name or address.
+    #[must_use]
+    pub fn is_at(&self, san: &San) -> bool {
+        self.host.as_ref() == Some(san) || san.as_ip().is_some_and(|address| self.addresses.contains(&address))
+    }
+}
+
+/// What a policy protects beside the built-in set.
+#[derive(Clone, Debug, Default)]
+pub struct Additions {
+    names: Vec<ProtectedName>,
+    ranges: Vec<IpNet>,
+}
+
+impl Additions {
+    /// Names and ranges.
+    #[must_use]
+    pub fn new(names: Vec<ProtectedName>, ranges: Vec<IpNet>) -> Self {
+        Self { names, ranges }
+    }
+
+    /// Why the policy protects the name or address, if it does.
+    #[must_use]
+    pub fn protect(&self, san: &San) -> Option<Protection> {
+        let entry = match san {
+            San::Dns(name) => self.names.iter().find(|entry| entry.covers(name)).map(ToString::to_string),
+            San::Ip(address) => self.ranges.iter().find(|range| range.contains(address)).map(ToString::to_string),
+        };
+        entry.map(Protection::Policy)
+    }
+}
+
+/// A name, or with `*.` in front every name below it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProtectedName {
+    name: DnsName,
+    below: bool,
+}
+
+impl ProtectedName {
+    fn covers(&self, name: &DnsName) -> bool {
+        if self.below { *name != self.name && within(name.as_str(), self.name.as_str()) } else { *name == self.name }
+    }
+}
+
+impl FromStr for ProtectedName {
+    type Err = SanError;
+
+    fn from_str(text: &str) -> Result<Self, SanError> {
+        let below = text.strip_prefix("*.");
+        Ok(Self { name: below.unwrap_or(text).parse()?, below: below.is_some() })
+    }
+}
+
+impl fmt::Display for ProtectedName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.below {
+            f.write_str("*.")?;
+        }
+        self.name.fmt(f)
+    }
 }
 
 /// Why a name or an address is protected.
@@ -54,6 +133,12 @@ pub enum Protection {
     Broadcast,
     /// Within a range of the cluster's Services.
     ServiceRange(IpNet),
+    /// The load balancer or external address of a Service.
+    LoadBalancer,
+    /// Within a Node's range of pods.
+    PodRange(IpNet, NodeName),
+    /// By this entry of the policy.
+    Policy(String),
 }
 
 impl fmt::Display for Protection {
@@ -69,6 +154,9 @@ impl fmt::Display for Protection {
             Self::Multicast => f.write_str("it is a multicast address"),
             Self::Broadcast => f.write_str("it is the broadcast address"),
             Self::ServiceRange(range) => write!(f, "it is within the Services' range {range}"),
+            Self::LoadBalancer => f.write_str("it is the load balancer or external address of a Service"),
+            Self::PodRange(range, node) => write!(f, "it is within the range {range} of the pods of node {node}"),
+            Self::Policy(entry) => write!(f, "the policy protects {entry}"),
         }
     }
 }
@@ -77,7 +165,7 @@ impl Protected {
     /// The built-in set, with the cluster's domain and the ranges of its Services.
     #[must_use]
     pub fn new(domain: ClusterDomain, service_ranges: Vec<IpNet>) -> Self {
-        Self { domain, service_ranges }
+        Self { domain, service_ranges, load_balancers: HashSet::new(), api_server: ApiServer::default() }
     }
 
     /// Why the name is protected, if it is.
@@ -127,7 +215,9 @@ impl Protected {
         } else if address == IpAddr::V4(std::net::Ipv4Addr::BROADCAST) {
             Some(Protection::Broadcast)
         } else {
-            self.service_ranges.iter().find(|range| range.contains(&address)).copied().map(Protection::ServiceRange)
+            let service_range = self.service_ranges.iter().find(|range| range.contains(&address)).copied();
+            let load_balancer = self.load_balancers.contains(&address).then_some(Protection::LoadBalancer);
+            service_range.map(Protection::ServiceRange).or(load_balancer)
         }
     }
 }
@@ -175,6 +265,25 @@ mod tests {
         ];
         for (name, expected) in cases {
             assert_eq!(protected().name(&name.parse().unwrap()), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_policy_adds_names_subtrees_and_ranges() {
+        let names = ["vault.example.com", "*.db.example.com"].map(|name| name.parse().unwrap()).to_vec();
+        let additions = Additions::new(names, vec!["10.20.0.0/16".parse().unwrap()]);
+        for (text, entry) in [
+            ("Vault.example.com", Some("vault.example.com")),
+            ("a.vault.example.com", None),
+            ("a.db.example.com", Some("*.db.example.com")),
+            ("a.b.db.example.com", Some("*.db.example.com")),
+            ("db.example.com", None),
+            ("mydb.example.com", None),
+            ("10.20.255.255", Some("10.20.0.0/16")),
+            ("10.21.0.0", None),
+        ] {
+            let san = San::from_node_address(text).unwrap();
+            assert_eq!(additions.protect(&san), entry.map(|entry| Protection::Policy(entry.to_owned())), "{text}");
         }
     }
 

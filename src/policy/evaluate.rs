@@ -1,32 +1,64 @@
-use std::net::IpAddr;
+use jiff::Timestamp;
 
-use super::{OnViolation, Policy, Rule};
-use crate::identity::{NodeRecord, Nodes, Protected};
+use super::{Budget, Policy, Refusal, Require, Rule, Selection, Source};
+use crate::identity::{Answer, Evidence, Inventory, NodeRecord, Nodes, PodRange, Protected, Protection};
 use crate::request::{Reading, RefusedRequest, ServingRequest};
 use crate::san::{NodeName, San};
-use crate::verdict::{Approval, DeferReason, DenyReason, NonEmpty, Verdict};
+use crate::verdict::{Approval, DeferReason, DenyReason, NonEmpty, NotOwned, Unavailable, Verdict};
 
 /// All that one decision rests on beside the request and the policy.
 #[derive(Clone, Copy, Debug)]
 pub struct Facts<'a> {
+    /// The time of the decision.
+    pub now: Timestamp,
     /// The cluster's Nodes.
     pub nodes: Nodes<'a>,
-    /// Whether the index of Nodes follows the cluster at the moment. Nothing is approved on an index that does not:
+    /// The kinds of object that do not follow the cluster at the moment. Nothing is approved while there are any:
     /// another Node may have come up under the requested name.
-    pub nodes_live: bool,
+    pub unavailable: &'a [&'static str],
+    /// The operator's inventory, where there is one.
+    pub inventory: Option<&'a Inventory>,
     /// What no node may have.
     pub protected: &'a Protected,
     /// Whether the same requestor has filed a request that is strictly newer.
     pub superseded: bool,
+    /// What the node has spent of its approvals, where it has spent any.
+    pub budget: Option<&'a Budget>,
 }
 
 /// What came out of one evaluation.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Evaluation<'p> {
-    /// The name of the policy's rule that decided; none where no rule matched or the requestor is no node.
-    pub rule: Option<&'p str>,
+    /// The policy's rule that decided; none where no rule matched or the requestor is no node.
+    pub rule: Option<&'p Rule>,
     /// The answer.
     pub verdict: Verdict,
+    /// The node, where its Node's labels chose the rule.
+    chosen_by_labels: Option<NodeName>,
+}
+
+impl<'p> Evaluation<'p> {
+    /// An evaluation whose rule, if any, was chosen by the node's name alone.
+    #[must_use]
+    pub fn new(rule: Option<&'p Rule>, verdict: Verdict) -> Self {
+        Self { rule, verdict, chosen_by_labels: None }
+    }
+
+    /// The Node that has to be read afresh before the verdict may stand, other than those that `is_fresh` knows. A
+    /// kubelet's request often overtakes its own status update, and a Node that others are measured against may be
+    /// gone. One reason that is sure is enough for all.
+    #[must_use]
+    pub fn rests_on(&self, is_fresh: impl Fn(&NodeName) -> bool) -> Option<&NodeName> {
+        match &self.verdict {
+            Verdict::Approve(_) | Verdict::Ignore(_) => None,
+            Verdict::Defer(reasons) => reasons.iter().filter_map(DeferReason::rests_on).find(|node| !is_fresh(node)),
+            Verdict::Deny(reasons) => {
+                let chosen = self.chosen_by_labels.as_ref().filter(|node| !is_fresh(node));
+                let sure = reasons.iter().any(|reason| reason.rests_on().is_none_or(&is_fresh));
+                chosen.or_else(|| if sure { None } else { reasons.first().rests_on() })
+            }
+        }
+    }
 }
 
 /// Decides about one request. Pure: the same arguments give the same verdict.
@@ -34,95 +66,200 @@ pub struct Evaluation<'p> {
 /// Every check is made and every reason reported, in the order of the documentation; the first names the condition.
 #[must_use]
 pub fn evaluate<'p>(reading: &Reading, facts: &Facts<'_>, policy: &'p Policy) -> Evaluation<'p> {
-    let node = reading.node();
-    let rule = node.and_then(|node| policy.rule_for(node));
-    let verdict = match (reading, node, rule) {
-        (Reading::NotOurs(reason), _, _) => Verdict::Ignore(*reason),
-        (_, Some(node), None) => Verdict::Defer(NonEmpty::one(DeferReason::NoRuleMatched(node.clone()))),
-        (Reading::Refused(refused), _, rule) => {
-            refuse(refused_reasons(refused, facts), rule.map(Rule::on_violation).unwrap_or_default())
+    match reading {
+        Reading::NotOurs(reason) => Evaluation::new(None, Verdict::Ignore(*reason)),
+        Reading::Serving(request) => evaluate_of_node(request.node(), Ok(request), facts, policy),
+        Reading::Refused(refused) => {
+            if let Some(node) = &refused.node {
+                return evaluate_of_node(node, Err(refused), facts, policy);
+            }
+            let reasons = refused_reasons(refused, facts, policy);
+            Evaluation::new(None, refuse(reasons, facts.superseded, policy.other_requestors, policy.superseded))
         }
-        (Reading::Serving(request), _, rule) => evaluate_serving(request, facts, rule),
+    }
+}
+
+/// The node's rule decides.
+fn evaluate_of_node<'p>(
+    node: &NodeName,
+    request: Result<&ServingRequest, &RefusedRequest>,
+    facts: &Facts<'_>,
+    policy: &'p Policy,
+) -> Evaluation<'p> {
+    let waits = |reason| Evaluation::new(None, Verdict::Defer(NonEmpty::one(reason)));
+    let record = facts.nodes.get(node);
+    let (rule, by_labels) = match policy.select(node, record) {
+        Selection::Rule { rule, by_labels } => (rule, by_labels),
+        Selection::None => return waits(DeferReason::NoRuleMatched(node.clone())),
+        Selection::NeedsNode => return waits(missing(node)),
     };
-    Evaluation { rule: rule.map(Rule::name), verdict }
+    let verdict = match request {
+        Err(refused) => {
+            let reasons = refused_reasons(refused, facts, policy);
+            refuse(reasons, facts.superseded, rule.on_violation(), policy.superseded)
+        }
+        Ok(request) => evaluate_serving(request, record, facts, policy, rule),
+    };
+    Evaluation { rule: Some(rule), verdict, chosen_by_labels: by_labels.then(|| node.clone()) }
 }
 
 /// Everything that is wrong with a request that is wrong in itself.
-fn refused_reasons(refused: &RefusedRequest, facts: &Facts<'_>) -> NonEmpty<DenyReason> {
+fn refused_reasons(refused: &RefusedRequest, facts: &Facts<'_>, policy: &Policy) -> NonEmpty<DenyReason> {
     let mut reasons = refused.reasons.clone();
-    reasons.extend(violations(&refused.sans, refused.node.as_ref(), facts));
+    reasons.extend(takings(&refused.sans, refused.node.as_ref(), facts, policy));
     reasons
 }
 
-fn evaluate_serving(request: &ServingRequest, facts: &Facts<'_>, rule: Option<&Rule>) -> Verdict {
-    let node = request.node();
-    if let Some(reasons) = NonEmpty::from_vec(violations(request.sans(), Some(node), facts)) {
-        return refuse(reasons, rule.map(Rule::on_violation).unwrap_or_default());
+fn evaluate_serving(
+    request: &ServingRequest,
+    record: Option<&NodeRecord>,
+    facts: &Facts<'_>,
+    policy: &Policy,
+    rule: &Rule,
+) -> Verdict {
+    let mut violations = rule.violations(request);
+    violations.extend(takings(request.sans(), Some(request.node()), facts, policy));
+    if let Some(reasons) = NonEmpty::from_vec(violations) {
+        return refuse(reasons, facts.superseded, rule.on_violation(), policy.superseded);
     }
-    match NonEmpty::from_vec(doubts(request, facts)) {
+    if facts.superseded {
+        return match policy.superseded {
+            Refusal::Deny => refuse_all(NonEmpty::one(DenyReason::Superseded), rule.on_violation()),
+            Refusal::Leave => Verdict::Defer(NonEmpty::one(DeferReason::Left(DenyReason::Superseded))),
+        };
+    }
+    let Some(record) = record else { return Verdict::Defer(NonEmpty::one(missing(request.node()))) };
+    let evidence = Evidence { record, inventory: facts.inventory };
+    let doubts = doubts(request, &evidence, facts, rule);
+    match NonEmpty::from_vec(doubts) {
         Some(reasons) => Verdict::Defer(reasons),
-        None => Verdict::Approve(Approval { node: node.clone(), sans: request.sans().to_vec() }),
+        None => Verdict::Approve(approval(request, &evidence, rule)),
     }
 }
 
-fn refuse(reasons: NonEmpty<DenyReason>, on_violation: OnViolation) -> Verdict {
-    match on_violation {
-        OnViolation::Deny => Verdict::Deny(reasons),
-        OnViolation::Leave => Verdict::Defer(reasons.map(DeferReason::Left)),
+fn missing(node: &NodeName) -> DeferReason {
+    DeferReason::NodeNotFound { node: node.clone(), deleting: false }
+}
+
+/// Refuses for these reasons, and for being superseded on top where that is refused in the same way.
+fn refuse(mut reasons: NonEmpty<DenyReason>, superseded: bool, refusal: Refusal, on_superseded: Refusal) -> Verdict {
+    if superseded && on_superseded == Refusal::Deny {
+        reasons.extend([DenyReason::Superseded]);
+    }
+    refuse_all(reasons, refusal)
+}
+
+fn refuse_all(reasons: NonEmpty<DenyReason>, refusal: Refusal) -> Verdict {
+    match refusal {
+        Refusal::Deny => Verdict::Deny(reasons),
+        Refusal::Leave => Verdict::Defer(reasons.map(DeferReason::Left)),
     }
 }
 
-/// What can never become right in the light of the cluster.
-fn violations(sans: &[San], node: Option<&NodeName>, facts: &Facts<'_>) -> Vec<DenyReason> {
-    let mut reasons = Vec::new();
-    for san in sans {
-        match san {
-            San::Dns(name) => {
-                reasons.extend(facts.protected.name(name).map(|why| DenyReason::ProtectedName(name.clone(), why)));
-            }
-            San::Ip(address) => {
-                reasons
-                    .extend(facts.protected.address(*address).map(|why| DenyReason::ProtectedAddress(*address, why)));
-            }
-        }
-    }
+/// Names and addresses that can never be the node's: protected ones, and the names of other Nodes.
+fn takings(sans: &[San], node: Option<&NodeName>, facts: &Facts<'_>, policy: &Policy) -> Vec<DenyReason> {
+    let protected = sans.iter().filter_map(|san| {
+        let protection = policy.protected.protect(san).or_else(|| match san {
+            San::Dns(name) => facts.protected.name(name),
+            San::Ip(address) => facts.protected.address(*address).or_else(|| {
+                match facts.nodes.claims().pod_range(*address, node)? {
+                    // Where its owner is beyond doubt, a range that somebody has laid over it takes nothing away.
+                    PodRange::Within(..) if settled(san, node, facts) => None,
+                    PodRange::Within(range, holder) => Some(Protection::PodRange(range, holder)),
+                    PodRange::Unknown(..) => None,
+                }
+            }),
+        })?;
+        Some(match san {
+            San::Dns(name) => DenyReason::ProtectedName(name.clone(), protection),
+            San::Ip(address) => DenyReason::ProtectedAddress(*address, protection),
+        })
+    });
+    let mut reasons: Vec<DenyReason> = protected.collect();
     if let Some(node) = node {
         let others = sans.iter().filter_map(|san| match san {
-            San::Dns(name) => facts.nodes.other_named(name, node),
-            San::Ip(address) => other_named_by_address(*address, node, facts),
+            San::Dns(name) => facts.nodes.other_named(name.as_str(), node),
+            // A node may be called like its IPv4 address.
+            San::Ip(address) => facts.nodes.other_named(&address.to_string(), node),
         });
         reasons.extend(others.cloned().map(DenyReason::NameOfAnotherNode));
     }
-    if facts.superseded {
-        reasons.push(DenyReason::Superseded);
-    }
     reasons
 }
 
-/// The Node other than `node` that is called like this address: a node may be named by its IPv4 address.
-fn other_named_by_address<'a>(address: IpAddr, node: &NodeName, facts: &Facts<'a>) -> Option<&'a NodeName> {
-    let other = address.to_string().parse().ok().filter(|other| other != node)?;
-    facts.nodes.get(&other).map(NodeRecord::name)
+/// Whether the operator's own word, which no node can write, says that it is this node's.
+fn settled(san: &San, node: Option<&NodeName>, facts: &Facts<'_>) -> bool {
+    node.is_some() && facts.inventory.and_then(|inventory| inventory.owner(san)) == node
 }
 
 /// What is not right yet.
-fn doubts(request: &ServingRequest, facts: &Facts<'_>) -> Vec<DeferReason> {
+fn doubts(request: &ServingRequest, evidence: &Evidence<'_>, facts: &Facts<'_>, rule: &Rule) -> Vec<DeferReason> {
     let node = request.node();
-    let mut reasons = match facts.nodes.get(node) {
-        None => vec![DeferReason::NodeNotFound { node: node.clone(), deleting: false }],
-        Some(record) if record.is_deleting() => vec![DeferReason::NodeNotFound { node: node.clone(), deleting: true }],
-        Some(record) => request
-            .sans()
-            .iter()
-            .filter(|san| !record.lists(san))
-            .map(|san| match san {
-                San::Dns(name) => DeferReason::NameNotOwned(name.clone(), node.clone()),
-                San::Ip(address) => DeferReason::AddressNotOwned(*address, node.clone()),
-            })
-            .collect(),
-    };
-    if !facts.nodes_live {
-        reasons.push(DeferReason::SourceUnavailable);
+    let mut reasons = Vec::new();
+    if evidence.record.is_deleting() {
+        reasons.push(DeferReason::NodeNotFound { node: node.clone(), deleting: true });
+    }
+    reasons.extend(request.sans().iter().filter_map(|san| not_owned(san, node, evidence, rule)));
+    for san in request.sans() {
+        if facts.protected.api_server.is_at(san) && !evidence.record.is_control_plane() {
+            reasons.push(DeferReason::NotAControlPlaneNode(san.clone(), node.clone()));
+        }
+    }
+    reasons.extend(request.sans().iter().filter_map(|san| contested(san, node, facts)));
+    let (sources, _) = rule.sources();
+    if sources.contains(&Source::Inventory) && facts.inventory.is_none() {
+        reasons.push(DeferReason::SourceUnavailable(Unavailable::NoInventory));
+    }
+    reasons.extend(facts.unavailable.iter().map(|kind| DeferReason::SourceUnavailable(Unavailable::Watch(kind))));
+    let per_hour = rule.approvals_per_hour();
+    let wait = facts.budget.map(|budget| budget.wait(per_hour, facts.now)).unwrap_or_default();
+    if !wait.is_zero() {
+        reasons.push(DeferReason::RateLimited { per_hour, wait });
     }
     reasons
+}
+
+/// Why the rule's sources leave it open whether a name or address is the node's.
+fn not_owned(san: &San, node: &NodeName, evidence: &Evidence<'_>, rule: &Rule) -> Option<DeferReason> {
+    let (sources, require) = rule.sources();
+    let saying =
+        |answer: Answer| sources.iter().copied().filter(move |source| evidence.ask(*source, san, node) == answer);
+    let owned = match require {
+        Require::All => saying(Answer::Owned).count() == sources.len(),
+        Require::Any => saying(Answer::Owned).next().is_some(),
+    };
+    let by = NotOwned { node: node.clone(), sources: saying(Answer::NotOwned).collect(), any: require == Require::Any };
+    // Where no source says no, some could not be asked, which is reported once for the whole request.
+    if owned || by.sources.is_empty() {
+        return None;
+    }
+    Some(match san {
+        San::Dns(name) => DeferReason::NameNotOwned(name.clone(), by),
+        San::Ip(address) => DeferReason::AddressNotOwned(*address, by),
+    })
+}
+
+/// Whether another Node stands in the way.
+fn contested(san: &San, node: &NodeName, facts: &Facts<'_>) -> Option<DeferReason> {
+    if settled(san, Some(node), facts) {
+        return None;
+    }
+    let claims = facts.nodes.claims();
+    let range = san.as_ip().and_then(|address| claims.pod_range(address, Some(node)));
+    let contest = claims.contest(san, node).or(match range {
+        Some(PodRange::Unknown(_, other)) => Some(crate::identity::Contest::Unknown(other)),
+        Some(PodRange::Within(..)) | None => None,
+    });
+    contest.map(|contest| DeferReason::ClaimedByAnotherNode(san.clone(), contest))
+}
+
+fn approval(request: &ServingRequest, evidence: &Evidence<'_>, rule: &Rule) -> Approval {
+    let (sources, _) = rule.sources();
+    let owning = |san: &San| {
+        sources.iter().copied().filter(|source| evidence.ask(*source, san, request.node()) == Answer::Owned).collect()
+    };
+    Approval {
+        node: request.node().clone(),
+        evidence: request.sans().iter().map(|san| (san.clone(), owning(san))).collect(),
+    }
 }

@@ -1,103 +1,216 @@
 use std::collections::HashSet;
-use std::fmt::{self, Write as _};
+use std::fmt::Write as _;
+use std::str::FromStr;
+use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA256, digest};
+use ipnet::IpNet;
+use kube::core::{Expression, Selector};
 
-use super::schema::{API_VERSION, KIND, Match, ServingPolicy};
-use super::{NamePattern, Policy, Rule};
+use super::schema::{self, Operator, ServingPolicy};
+use super::yaml::{FieldPath, File, FileError, Problem, read};
+use super::{Policy, Rule};
+use crate::identity::Additions;
+use crate::request::KeyKind;
 use crate::verdict::NonEmpty;
 
-/// The largest policy file that is read, in bytes.
-const MAX_FILE: usize = 1024 * 1024;
-
-/// Why a policy file is not taken: one sentence, with the line and column where they are known.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PolicyError {
-    place: Option<(usize, usize)>,
-    problem: String,
-}
-
-impl PolicyError {
-    fn new(problem: impl Into<String>) -> Self {
-        Self { place: None, problem: problem.into() }
-    }
-}
-
-impl fmt::Display for PolicyError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some((line, column)) = self.place {
-            write!(f, "line {line}, column {column}: ")?;
-        }
-        f.write_str(&self.problem)
-    }
-}
-
-impl std::error::Error for PolicyError {}
-
-impl From<serde_yaml::Error> for PolicyError {
-    fn from(error: serde_yaml::Error) -> Self {
-        let place = error.location().map(|place| (place.line(), place.column()));
-        let text = error.to_string();
-        let problem = match place {
-            Some((line, column)) => text.replace(&format!(" at line {line} column {column}"), ""),
-            None => text,
-        };
-        Self { place, problem }
-    }
-}
+/// How many names, and how many addresses, a request may have unless the policy says otherwise.
+const DEFAULT_MAX_SANS: usize = 32;
+/// How many approvals a node gets in an hour unless the policy says otherwise.
+const DEFAULT_APPROVALS_PER_HOUR: u32 = 120;
 
 impl Policy {
     /// Reads a policy file.
     ///
     /// # Errors
-    /// [`PolicyError`] when it is not YAML, has an unknown field, or does not make sense.
-    pub fn load(bytes: &[u8]) -> Result<Self, PolicyError> {
-        if bytes.len() > MAX_FILE {
-            return Err(PolicyError::new(format!("the file has {} bytes; {MAX_FILE} are allowed", bytes.len())));
+    /// [`FileError`] with everything that is wrong with it.
+    pub fn load(bytes: &[u8]) -> Result<Self, FileError> {
+        let file: File<ServingPolicy> = read(bytes).map_err(FileError::new)?;
+        let mut check = Check { file: &file, problems: Vec::new() };
+        let root = FieldPath::default();
+        let protected = check.additions(&root.key("protected"));
+        let rules: Vec<Rule> = check.rules(&root.key("rules"));
+        let problems = check.problems;
+        match (NonEmpty::from_vec(rules), problems.is_empty()) {
+            (Some(rules), true) => Ok(Self {
+                mode: file.value.mode,
+                superseded: file.value.superseded,
+                other_requestors: file.value.other_requestors,
+                protected,
+                load_balancers: file.value.protected.load_balancers,
+                rules,
+                sha256: sha256(bytes),
+            }),
+            (Some(_) | None, _) => Err(FileError::new(problems)),
         }
-        let text = std::str::from_utf8(bytes).map_err(|_| PolicyError::new("the file is not UTF-8 text"))?;
-        let read: ServingPolicy = serde_yaml::from_str(text)?;
-        if read.api_version != API_VERSION || read.kind != KIND {
-            return Err(PolicyError::new(format!(
-                "the file is a {} of {:?}; this program reads a {KIND} of {API_VERSION:?}",
-                read.kind, read.api_version
-            )));
-        }
-        let mut names = HashSet::new();
-        let mut rules = Vec::with_capacity(read.rules.len());
-        for (position, rule) in read.rules.into_iter().enumerate() {
-            let path = format!("rules[{position}]");
-            if rule.name.is_empty() || rule.name.len() > 63 {
-                return Err(PolicyError::new(format!("{path}.name: a rule's name has 1 to 63 characters")));
-            }
-            if !names.insert(rule.name.clone()) {
-                return Err(PolicyError::new(format!("{path}.name: {:?} is the name of two rules", rule.name)));
-            }
-            if rule.identity.sources.is_empty() {
-                return Err(PolicyError::new(format!("{path}.identity.sources: at least one source is needed")));
-            }
-            rules.push(Rule {
-                node_names: node_names(rule.match_, &path)?,
-                name: rule.name,
-                on_violation: rule.on_violation,
-            });
-        }
-        let rules = NonEmpty::from_vec(rules).ok_or_else(|| PolicyError::new("rules: at least one rule is needed"))?;
-        Ok(Self { mode: read.mode, rules, sha256: sha256(bytes) })
     }
 }
 
-fn node_names(match_: Match, path: &str) -> Result<Vec<NamePattern>, PolicyError> {
-    let patterns = match_.node_names.unwrap_or_else(|| vec!["*".to_owned()]);
-    if patterns.is_empty() {
-        return Err(PolicyError::new(format!(
-            "{path}.match.nodeNames: an empty list matches no node; leave it out to match all"
-        )));
+/// Collects everything that is well-formed but makes no sense.
+struct Check<'a> {
+    file: &'a File<ServingPolicy>,
+    problems: Vec<Problem>,
+}
+
+impl Check<'_> {
+    fn problem(&mut self, path: &FieldPath, message: impl Into<String>) {
+        self.problems.push(self.file.problem(path.clone(), message));
     }
-    let parse = |(position, text): (usize, &String)| {
-        text.parse().map_err(|error| PolicyError::new(format!("{path}.match.nodeNames[{position}]: {error}")))
+
+    /// Parses each text of a list; those that cannot be parsed become problems.
+    fn parse<T: FromStr<Err = E>, E: std::fmt::Display>(&mut self, texts: &[String], path: &FieldPath) -> Vec<T> {
+        let mut values = Vec::with_capacity(texts.len());
+        for (position, text) in texts.iter().enumerate() {
+            match text.parse::<T>() {
+                Ok(value) => values.push(value),
+                Err(error) => self.problem(&path.index(position), error.to_string()),
+            }
+        }
+        values
+    }
+
+    fn ranges(&mut self, texts: &[String], path: &FieldPath) -> Vec<IpNet> {
+        let mut ranges = Vec::with_capacity(texts.len());
+        for (position, text) in texts.iter().enumerate() {
+            match range(text) {
+                Ok(range) => ranges.push(range),
+                Err(problem) => self.problem(&path.index(position), problem),
+            }
+        }
+        ranges
+    }
+
+    fn additions(&mut self, path: &FieldPath) -> Additions {
+        let protected = &self.file.value.protected;
+        let names = self.parse(&protected.dns_names, &path.key("dnsNames"));
+        let addresses = self.ranges(&protected.addresses, &path.key("addresses"));
+        Additions::new(names, addresses)
+    }
+
+    fn rules(&mut self, path: &FieldPath) -> Vec<Rule> {
+        let rules = &self.file.value.rules;
+        if rules.is_empty() {
+            self.problem(path, "at least one rule is needed");
+        }
+        let mut names = HashSet::new();
+        let mut checked = Vec::with_capacity(rules.len());
+        for (position, rule) in rules.iter().enumerate() {
+            let path = path.index(position);
+            if !names.insert(&rule.name) {
+                self.problem(&path.key("name"), format!("{:?} is the name of two rules", rule.name));
+            }
+            checked.push(self.rule(rule, &path));
+        }
+        checked
+    }
+
+    fn rule(&mut self, rule: &schema::Rule, path: &FieldPath) -> Rule {
+        if rule.name.is_empty() || rule.name.len() > 63 {
+            self.problem(&path.key("name"), "a rule's name has 1 to 63 characters");
+        }
+        let match_ = path.key("match");
+        let all = vec!["*".to_owned()];
+        let node_names = rule.match_.node_names.as_ref().unwrap_or(&all);
+        if node_names.is_empty() {
+            self.problem(&match_.key("nodeNames"), "an empty list matches no node; leave it out to match all");
+        }
+        let identity = path.key("identity");
+        let mut sources = rule.identity.sources.clone();
+        sources.sort_unstable();
+        sources.dedup();
+        if sources.is_empty() {
+            self.problem(&identity.key("sources"), "at least one source is needed");
+        }
+        let keys = rule.keys.clone().unwrap_or_else(|| KeyKind::ALL.to_vec());
+        if keys.is_empty() {
+            self.problem(&path.key("keys"), "an empty list allows no key; leave it out to allow all");
+        }
+        if rule.approvals_per_hour == Some(0) {
+            self.problem(&path.key("approvalsPerHour"), "at least 1 an hour is needed");
+        }
+        let max = |max: Option<u32>| max.and_then(|max| usize::try_from(max).ok()).unwrap_or(DEFAULT_MAX_SANS);
+        Rule {
+            name: rule.name.clone(),
+            node_names: self.parse(node_names, &match_.key("nodeNames")),
+            node_selector: rule.match_.node_selector.as_ref().map(|it| self.selector(it, &match_.key("nodeSelector"))),
+            sources,
+            require: rule.identity.require,
+            dns_patterns: rule
+                .dns_names
+                .patterns
+                .as_ref()
+                .map(|texts| self.parse(texts, &path.key("dnsNames").key("patterns"))),
+            max_dns_names: max(rule.dns_names.max),
+            ranges: rule
+                .ip_addresses
+                .ranges
+                .as_ref()
+                .map(|texts| self.ranges(texts, &path.key("ipAddresses").key("ranges"))),
+            max_ip_addresses: max(rule.ip_addresses.max),
+            keys,
+            max_expiration: rule
+                .max_expiration
+                .as_ref()
+                .and_then(|text| self.duration(text, &path.key("maxExpiration"))),
+            approvals_per_hour: rule.approvals_per_hour.unwrap_or(DEFAULT_APPROVALS_PER_HOUR).max(1),
+            on_violation: rule.on_violation,
+        }
+    }
+
+    fn selector(&mut self, selector: &schema::NodeSelector, path: &FieldPath) -> Selector {
+        let mut expressions: Vec<Expression> =
+            selector.match_labels.iter().map(|(key, value)| Expression::Equal(key.clone(), value.clone())).collect();
+        for (position, requirement) in selector.match_expressions.iter().enumerate() {
+            let values = requirement.values.iter().cloned().collect();
+            let key = requirement.key.clone();
+            let path = path.key("matchExpressions").index(position).key("values");
+            let wants_values = matches!(requirement.operator, Operator::In | Operator::NotIn);
+            if wants_values == requirement.values.is_empty() {
+                let message =
+                    if wants_values { "In and NotIn need values" } else { "Exists and DoesNotExist take no values" };
+                self.problem(&path, message);
+            }
+            expressions.push(match requirement.operator {
+                Operator::In => Expression::In(key, values),
+                Operator::NotIn => Expression::NotIn(key, values),
+                Operator::Exists => Expression::Exists(key),
+                Operator::DoesNotExist => Expression::DoesNotExist(key),
+            });
+        }
+        if expressions.is_empty() {
+            self.problem(path, "an empty selector matches every Node; leave it out for that");
+        }
+        expressions.into_iter().collect()
+    }
+
+    fn duration(&mut self, text: &str, path: &FieldPath) -> Option<Duration> {
+        let duration = text.parse::<jiff::SignedDuration>().ok().and_then(|it| Duration::try_from(it).ok());
+        match duration {
+            Some(duration) if !duration.is_zero() => Some(duration),
+            Some(_) | None => {
+                self.problem(
+                    path,
+                    format!("{text:?} is not a time in hours, minutes and seconds, such as 8760h or 30m"),
+                );
+                None
+            }
+        }
+    }
+}
+
+/// Reads an address or a range. One with bits set beyond its prefix is most likely mistyped.
+pub(crate) fn range(text: &str) -> Result<IpNet, String> {
+    let expected =
+        || format!("{text:?} is neither an address nor a range in CIDR notation, such as 10.1.0.0/16 or fd00:1::/48");
+    let range = match text.parse::<IpNet>() {
+        Ok(range) => range,
+        Err(_) => text.parse::<std::net::IpAddr>().map(IpNet::from).map_err(|_| expected())?,
     };
-    patterns.iter().enumerate().map(parse).collect()
+    if range.trunc() == range {
+        Ok(range)
+    } else {
+        Err(format!("{text:?} has bits set beyond its prefix; {} was probably meant", range.trunc()))
+    }
 }
 
 fn sha256(bytes: &[u8]) -> String {
@@ -110,72 +223,153 @@ fn sha256(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::{Mode, OnViolation};
+    use crate::policy::{Mode, Refusal};
+    use crate::san::NodeName;
 
     const MINIMAL: &str = "apiVersion: countersign/v1\nkind: ServingPolicy\nrules:\n- name: all\n";
 
-    fn error(text: &str) -> String {
-        Policy::load(text.as_bytes()).unwrap_err().to_string()
+    fn errors(text: &str) -> Vec<String> {
+        Policy::load(text.as_bytes()).unwrap_err().problems().iter().map(ToString::to_string).collect()
+    }
+
+    fn with(rule: &str) -> Vec<String> {
+        errors(&format!("{MINIMAL}{rule}\n"))
     }
 
     #[test]
     fn the_shortest_policy_enforces_one_rule_for_every_node() {
         let policy = Policy::load(MINIMAL.as_bytes()).unwrap();
-        assert_eq!(policy.mode(), Mode::Enforce);
-        let rule = policy.rule_for(&"any-node.example.com".parse().unwrap()).unwrap();
-        assert_eq!((rule.name(), rule.on_violation()), ("all", OnViolation::Deny));
-        assert_eq!(policy.sha256().len(), 64);
+        assert_eq!((policy.mode(), policy.sha256().len()), (Mode::Enforce, 64));
+        let rule = policy.rules().next().unwrap();
+        assert_eq!((rule.name(), rule.on_violation(), rule.approvals_per_hour()), ("all", Refusal::Deny, 120));
+        let node: NodeName = "any-node.example.com".parse().unwrap();
+        assert!(matches!(policy.select(&node, None), crate::policy::Selection::Rule { by_labels: false, .. }));
     }
 
     #[test]
-    fn the_first_rule_that_matches_decides() {
-        let text = format!(
-            "{MINIMAL}  match: {{nodeNames: [\"a-*\"]}}\n- name: more\n  match: {{nodeNames: [\"a-1\", \"b\"]}}\n"
-        );
-        let policy = Policy::load(text.as_bytes()).unwrap();
-        let rule = |node: &str| policy.rule_for(&node.parse().unwrap()).map(Rule::name);
-        assert_eq!((rule("a-1"), rule("b"), rule("c")), (Some("all"), Some("more"), None));
-    }
-
-    #[test]
-    fn says_where_an_unknown_field_is() {
-        let text = MINIMAL.replace("- name: all\n", "- name: all\n  match: {nodeName: [a]}\n");
-        assert_eq!(error(&text), "line 5, column 11: rules[0].match: unknown field `nodeName`, expected `nodeNames`");
-        let text = format!("{MINIMAL}colour: red\n");
+    fn finds_all_mistakes_at_once_and_says_where() {
+        let text = "apiVersion: countersign/v1\nkind: ServingPolicy\nmod: audit\nrules:\n- name: a\n  match:\n    nodeName: [x]\n  \
+                    identity: {sources: [oracle, nod, node]}\n- match: {}\n- name: c\n  onViolation: shout\n";
         assert_eq!(
-            error(&text),
-            "line 5, column 1: unknown field `colour`, expected one of `apiVersion`, `kind`, `mode`, `rules`"
+            errors(text),
+            [
+                "line 3, column 1: mod: unknown field `mod`, expected one of `apiVersion`, `kind`, `mode`, `protected`, \
+                 `superseded`, `otherRequestors`, `rules`; did you mean `mode`?",
+                "line 7, column 5: rules[0].match.nodeName: unknown field `nodeName`, expected `nodeNames` or \
+                 `nodeSelector`; did you mean `nodeNames`?",
+                "line 8, column 24: rules[0].identity.sources[0]: unknown variant `oracle`, expected `node` or `inventory`",
+                "line 8, column 32: rules[0].identity.sources[1]: unknown variant `nod`, expected `node` or \
+                 `inventory`; did you mean `node`?",
+                "line 9, column 3: rules[1]: missing field `name`",
+                "line 11, column 3: rules[2].onViolation: unknown variant `shout`, expected `deny` or `leave`",
+            ]
         );
     }
 
     #[test]
     fn refuses_what_makes_no_sense() {
-        let with = |rule: &str| error(&format!("{MINIMAL}{rule}"));
-        assert_eq!(with("- name: all\n"), "rules[1].name: \"all\" is the name of two rules");
-        assert_eq!(with("- name: ''\n"), "rules[1].name: a rule's name has 1 to 63 characters");
+        let cases = [
+            ("- name: all", "line 5, column 3: rules[1].name: \"all\" is the name of two rules"),
+            ("- name: ''", "line 5, column 3: rules[1].name: a rule's name has 1 to 63 characters"),
+            (
+                "- {name: b, match: {nodeNames: []}}",
+                "line 5, column 21: rules[1].match.nodeNames: an empty list matches no node; leave it out to match all",
+            ),
+            (
+                "- {name: b, match: {nodeSelector: {}}}",
+                "line 5, column 21: rules[1].match.nodeSelector: an empty selector matches every Node; leave it out for that",
+            ),
+            (
+                "- {name: b, match: {nodeSelector: {matchExpressions: [{key: a, operator: In}]}}}",
+                "line 5, column 55: rules[1].match.nodeSelector.matchExpressions[0].values: In and NotIn need values",
+            ),
+            (
+                "- {name: b, identity: {sources: []}}",
+                "line 5, column 24: rules[1].identity.sources: at least one source is needed",
+            ),
+            (
+                "- {name: b, dnsNames: {patterns: ['a_b']}}",
+                "line 5, column 35: rules[1].dnsNames.patterns[0]: \"a_b\" is not a pattern for names: lower-case letters, \
+                 digits, '-', '.', '*' and {node} are allowed",
+            ),
+            (
+                "- {name: b, ipAddresses: {ranges: [10.0.0.1/8]}}",
+                "line 5, column 36: rules[1].ipAddresses.ranges[0]: \"10.0.0.1/8\" has bits set beyond its prefix; \
+                 10.0.0.0/8 was probably meant",
+            ),
+            (
+                "- {name: b, ipAddresses: {ranges: [10.0.0.0/33]}}",
+                "line 5, column 36: rules[1].ipAddresses.ranges[0]: \"10.0.0.0/33\" is neither an address nor a range in \
+                 CIDR notation, such as 10.1.0.0/16 or fd00:1::/48",
+            ),
+            (
+                "- {name: b, maxExpiration: soon}",
+                "line 5, column 13: rules[1].maxExpiration: \"soon\" is not a time in hours, minutes and seconds, such as \
+                 8760h or 30m",
+            ),
+            (
+                "- {name: b, approvalsPerHour: 0}",
+                "line 5, column 13: rules[1].approvalsPerHour: at least 1 an hour is needed",
+            ),
+            (
+                "- {name: b, keys: []}",
+                "line 5, column 13: rules[1].keys: an empty list allows no key; leave it out to allow all",
+            ),
+        ];
+        for (rule, expected) in cases {
+            assert_eq!(with(rule), [expected], "{rule}");
+        }
+    }
+
+    #[test]
+    fn refuses_files_that_are_no_policy() {
+        assert_eq!(errors(""), ["the file is empty"]);
+        assert_eq!(errors(&" ".repeat(2_000_000)), ["the file has 2000000 bytes; 1048576 are allowed"]);
+        assert!(errors("rules: [").first().unwrap().starts_with("line "));
+        assert!(errors(&format!("{MINIMAL}---\n{MINIMAL}")).first().unwrap().contains("more than one document"));
+        assert!(errors(&MINIMAL.replace("v1", "v2")).first().unwrap().contains("unknown variant `countersign/v2`"));
         assert_eq!(
-            with("- {name: b, match: {nodeNames: []}}\n"),
-            "rules[1].match.nodeNames: an empty list matches no node; leave it out to match all"
+            errors(&MINIMAL.replace("- name: all", "  []")),
+            ["line 3, column 1: rules: at least one rule is needed"]
         );
-        assert!(
-            with("- {name: b, match: {nodeNames: [ok, 'Not Ok']}}\n")
-                .starts_with("rules[1].match.nodeNames[1]: \"Not Ok\"")
-        );
+        let error = Policy::load(&[0xff, 0xfe]).unwrap_err().to_string();
+        assert_eq!(error, "the file is not UTF-8 text");
+    }
+
+    #[test]
+    fn reads_every_field() {
+        let text = r#"
+apiVersion: countersign/v1
+kind: ServingPolicy
+mode: audit
+protected: {dnsNames: ["vault.example.com", "*.db.example.com"], addresses: ["10.0.0.10", "10.20.0.0/16"], loadBalancers: true}
+superseded: leave
+otherRequestors: leave
+rules:
+- name: workers
+  match:
+    nodeNames: ["worker-*"]
+    nodeSelector:
+      matchLabels: {node-restriction.kubernetes.io/pool: workers}
+      matchExpressions: [{key: a, operator: NotIn, values: [b]}, {key: c, operator: Exists}]
+  identity: {sources: [inventory, node], require: any}
+  dnsNames: {patterns: ["{node}", "{node}.example.com"], max: 4}
+  ipAddresses: {ranges: ["10.1.0.0/16", "fd00:1::/48"], max: 8}
+  keys: [ecdsa-p256, rsa-2048]
+  maxExpiration: 8760h
+  approvalsPerHour: 60
+  onViolation: leave
+"#;
+        let policy = Policy::load(text.as_bytes()).unwrap();
+        let rule = policy.rules().next().unwrap();
+        assert_eq!(policy.mode(), Mode::Audit);
+        assert!(policy.protects_load_balancers());
+        assert_eq!((rule.max_dns_names, rule.max_ip_addresses, rule.approvals_per_hour), (4, 8, 60));
+        assert_eq!(rule.max_expiration, Some(Duration::from_hours(8760)));
+        assert_eq!(rule.keys, [KeyKind::EcdsaP256, KeyKind::Rsa2048]);
         assert_eq!(
-            with("- {name: b, identity: {sources: []}}\n"),
-            "rules[1].identity.sources: at least one source is needed"
+            (rule.on_violation, policy.superseded, policy.other_requestors),
+            (Refusal::Leave, Refusal::Leave, Refusal::Leave)
         );
-        assert!(with("- {name: b, identity: {sources: [oracle]}}\n").contains("unknown variant `oracle`"));
-        assert!(with("- {name: b, onViolation: shout}\n").contains("unknown variant `shout`"));
-        assert!(error("").contains("missing field") || error("").contains("EOF"), "{}", error(""));
-        assert!(error("rules: [").starts_with("line "), "{}", error("rules: ["));
-        assert_eq!(error(&MINIMAL.replace("- name: all\n", "  []\n")), "rules: at least one rule is needed");
-        assert!(
-            error(&MINIMAL.replace("countersign/v1", "countersign/v2"))
-                .contains("reads a ServingPolicy of \"countersign/v1\"")
-        );
-        assert!(error(&format!("{MINIMAL}---\n{MINIMAL}")).contains("more than one document"));
-        assert_eq!(Policy::load(&[0xff, 0xfe]).unwrap_err().to_string(), "the file is not UTF-8 text");
-        assert!(error(&" ".repeat(MAX_FILE + 1)).contains("1048576 are allowed"));
     }
 }

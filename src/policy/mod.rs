@@ -1,24 +1,48 @@
 //! The operator's policy, and the one function that decides.
 
+mod budget;
 mod evaluate;
 mod load;
 mod pattern;
+mod rule;
 mod schema;
+mod yaml;
 
+pub use budget::Budget;
 pub use evaluate::{Evaluation, Facts, evaluate};
-pub use load::PolicyError;
-pub use pattern::NamePattern;
-pub use schema::{Mode, OnViolation, Source};
+pub(crate) use load::range;
+pub use pattern::{DnsPattern, NamePattern};
+pub use rule::Rule;
+pub use schema::{ApiVersion, Mode, Refusal, Require, Source};
+pub use yaml::{FieldPath, FileError, Problem};
+pub(crate) use yaml::{File, read as read_yaml};
 
+use crate::identity::{Additions, NodeRecord};
 use crate::san::NodeName;
 use crate::verdict::NonEmpty;
+use rule::Match;
 
 /// A policy that was read whole and makes sense. Built only by [`Policy::load`].
 #[derive(Clone, Debug)]
 pub struct Policy {
     mode: Mode,
+    superseded: Refusal,
+    other_requestors: Refusal,
+    protected: Additions,
+    load_balancers: bool,
     rules: NonEmpty<Rule>,
     sha256: String,
+}
+
+/// Which rule decides about a node.
+#[derive(Clone, Copy, Debug)]
+enum Selection<'p> {
+    /// This one; chosen by the Node's labels, or not.
+    Rule { rule: &'p Rule, by_labels: bool },
+    /// None matches.
+    None,
+    /// That depends on the labels of a Node that does not exist.
+    NeedsNode,
 }
 
 impl Policy {
@@ -39,35 +63,23 @@ impl Policy {
         self.rules.iter()
     }
 
-    /// The rule that decides about a node: the first that matches.
+    /// Whether the load balancer and external addresses of Services are protected.
     #[must_use]
-    pub fn rule_for(&self, node: &NodeName) -> Option<&Rule> {
-        self.rules.iter().find(|rule| rule.matches(node))
-    }
-}
-
-/// What is asked of the nodes that a rule matches.
-#[derive(Clone, Debug)]
-pub struct Rule {
-    name: String,
-    node_names: Vec<NamePattern>,
-    on_violation: OnViolation,
-}
-
-impl Rule {
-    /// The rule's name, unique within the policy.
-    #[must_use]
-    pub fn name(&self) -> &str {
-        &self.name
+    pub fn protects_load_balancers(&self) -> bool {
+        self.load_balancers
     }
 
-    /// Whether violations are denied or left pending.
-    #[must_use]
-    pub fn on_violation(&self) -> OnViolation {
-        self.on_violation
-    }
-
-    fn matches(&self, node: &NodeName) -> bool {
-        self.node_names.iter().any(|pattern| pattern.matches(node.as_str()))
+    /// The first rule that matches decides. One that needs the labels of a Node that does not exist ends the search: it
+    /// might have been the one.
+    fn select(&self, node: &NodeName, record: Option<&NodeRecord>) -> Selection<'_> {
+        for rule in self.rules.iter() {
+            match rule.matches(node, record) {
+                Match::Yes => return Selection::Rule { rule, by_labels: false },
+                Match::ByLabels => return Selection::Rule { rule, by_labels: true },
+                Match::NeedsNode => return Selection::NeedsNode,
+                Match::No => {}
+            }
+        }
+        Selection::None
     }
 }

@@ -1,5 +1,7 @@
 use std::fmt;
 
+use schemars::JsonSchema;
+use serde::Deserialize;
 use thiserror::Error;
 use x509_cert::der::asn1::{Any, ObjectIdentifier, UintRef};
 use x509_cert::der::oid::db::rfc5912::{
@@ -11,6 +13,7 @@ use x509_cert::der::{Decode, Reader, SliceReader};
 use x509_cert::spki::AlgorithmIdentifierOwned as AlgorithmIdentifier;
 
 use super::pkcs10::Pkcs10;
+use crate::quote::list;
 
 /// The public exponent of RSA that is allowed (F4); smaller ones have a history of attacks.
 const RSA_EXPONENT: [u8; 3] = [1, 0, 1];
@@ -37,20 +40,32 @@ const ED25519_SMALL_ORDER: [[u8; 32]; 7] = [
 ];
 
 /// The kinds of key that a kubelet-serving certificate may have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 pub enum KeyKind {
     /// ECDSA on P-256 (secp256r1): what kubelets make.
+    #[serde(rename = "ecdsa-p256")]
     EcdsaP256,
     /// ECDSA on P-384 (secp384r1).
+    #[serde(rename = "ecdsa-p384")]
     EcdsaP384,
     /// Ed25519 (RFC 8410).
+    #[serde(rename = "ed25519")]
     Ed25519,
     /// RSA with a modulus of 2048 bits.
+    #[serde(rename = "rsa-2048")]
     Rsa2048,
     /// RSA with a modulus of 3072 bits.
+    #[serde(rename = "rsa-3072")]
     Rsa3072,
     /// RSA with a modulus of 4096 bits.
+    #[serde(rename = "rsa-4096")]
     Rsa4096,
+}
+
+impl KeyKind {
+    /// All of them, which is what a policy allows unless it says otherwise.
+    pub const ALL: [Self; 6] =
+        [Self::EcdsaP256, Self::EcdsaP384, Self::Ed25519, Self::Rsa2048, Self::Rsa3072, Self::Rsa4096];
 }
 
 impl fmt::Display for KeyKind {
@@ -89,6 +104,14 @@ pub enum KeyError {
         /// The kind of key.
         key: KeyKind,
     },
+    /// A kind that the policy's rule does not list.
+    #[error("a key of the kind {key} is not among those that the policy's rule allows: {}", list(.allowed))]
+    NotInRule {
+        /// The kind of key.
+        key: KeyKind,
+        /// What the rule lists.
+        allowed: Vec<KeyKind>,
+    },
     /// An RSA modulus shorter than 2048 bits.
     #[error("an RSA key of {0} bits is too weak; 2048, 3072 and 4096 are allowed")]
     RsaTooShort(usize),
@@ -113,6 +136,7 @@ impl KeyError {
             | Self::Parameters(_)
             | Self::Encoding
             | Self::Signature { .. }
+            | Self::NotInRule { .. }
             | Self::RsaLength(_) => false,
         }
     }

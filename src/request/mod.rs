@@ -16,6 +16,8 @@ pub use requestor::{Requestor, RequestorError};
 pub use subject::SubjectError;
 pub use usages::UsageError;
 
+use std::time::Duration;
+
 use crate::api::{CertificateSigningRequest, KUBELET_SERVING, RequestBytes};
 use crate::san::{NodeName, San, SanError};
 use crate::verdict::{DenyReason, IgnoreReason, NonEmpty};
@@ -28,6 +30,7 @@ pub struct ServingRequest {
     node: NodeName,
     sans: Vec<San>,
     key: KeyKind,
+    expiration: Option<Duration>,
 }
 
 impl ServingRequest {
@@ -47,6 +50,12 @@ impl ServingRequest {
     #[must_use]
     pub fn key(&self) -> KeyKind {
         self.key
+    }
+
+    /// The lifetime it asks for; without one, the signer chooses.
+    #[must_use]
+    pub fn expiration(&self) -> Option<Duration> {
+        self.expiration
     }
 }
 
@@ -131,7 +140,10 @@ fn read(csr: &CertificateSigningRequest) -> Result<ServingRequest, Box<RefusedRe
     reasons.extend(content.bad_sans.into_iter().map(DenyReason::ForbiddenSan));
 
     match (NonEmpty::from_vec(reasons), node, content.key) {
-        (None, Some(node), Some(key)) => Ok(ServingRequest { node, sans: content.sans, key }),
+        (None, Some(node), Some(key)) => {
+            let expiration = csr.spec.expiration_seconds.map(|seconds| Duration::from_secs(seconds.into()));
+            Ok(ServingRequest { node, sans: content.sans, key, expiration })
+        }
         (Some(reasons), node, _) => Err(Box::new(RefusedRequest { node, sans: content.sans, reasons })),
         // Cannot happen: a missing node or key has left a reason behind. Refused all the same.
         (None, node, _) => {

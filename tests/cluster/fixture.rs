@@ -49,17 +49,16 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Starts both and waits until the controller is ready.
+    /// Starts both, with the default policy, and waits until the controller is ready.
     pub async fn start(options: control_plane::Options) -> Result<Self> {
-        Self::start_with(options, &["--service-cidr=10.96.0.0/12"]).await
+        Self::start_in(ControlPlane::start(options).await?, &policies().join("default.yaml"), &[]).await
     }
 
-    /// The same, with flags for the controller.
-    pub async fn start_with(options: control_plane::Options, flags: &[&str]) -> Result<Self> {
-        let control_plane = ControlPlane::start(options).await?;
+    /// Starts the controller with a policy and further flags.
+    pub async fn start_in(control_plane: ControlPlane, policy: &Path, flags: &[&str]) -> Result<Self> {
         let options = controller::Options {
             binary: PathBuf::from(env!("CARGO_BIN_EXE_countersign")),
-            policy: policies().join("default.yaml"),
+            policy: policy.to_owned(),
             kubeconfig: account::of_controller(&control_plane).await?,
             flags: flags.iter().map(|flag| (*flag).to_owned()).collect(),
         };

@@ -6,11 +6,13 @@
 #[path = "../harness/mod.rs"]
 mod harness;
 
+mod compromised;
 mod deferrals;
 mod denials;
 mod faults;
 mod fixture;
 mod kubelets;
+mod reloads;
 mod startup;
 
 use libtest_mimic::{Arguments, Trial};
@@ -18,10 +20,17 @@ use libtest_mimic::{Arguments, Trial};
 fn main() -> anyhow::Result<()> {
     harness::namespace::enter()?;
     let arguments = Arguments::from_args();
-    let trials: Vec<Trial> =
-        [kubelets::trials(), denials::trials(), deferrals::trials(), faults::trials(), startup::trials()]
-            .into_iter()
-            .flatten()
-            .collect();
+    let trials: Vec<Trial> = [
+        kubelets::trials(),
+        denials::trials(),
+        deferrals::trials(),
+        compromised::trials(),
+        reloads::trials(),
+        faults::trials(),
+        startup::trials(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
     libtest_mimic::run(&arguments, trials).exit()
 }

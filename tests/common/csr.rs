@@ -1,10 +1,11 @@
 //! CertificateSigningRequests as the API server gives them, and what becomes of them.
 
 use countersign::api::{CertificateSigningRequest, KUBELET_SERVING};
-use countersign::identity::{NodeIndex, NodeRecord, Nodes, Protected};
-use countersign::policy::{Evaluation, Facts, Policy, evaluate};
+use countersign::identity::{Inventory, NodeIndex, NodeRecord, Nodes, Protected};
+use countersign::policy::{Budget, Evaluation, Facts, Policy, evaluate};
 use countersign::request::Reading;
 use countersign::verdict::{DeferReason, DenyReason, Verdict};
+use jiff::Timestamp;
 use k8s_openapi::ByteString;
 use serde_json::json;
 use x509_cert::der::pem::{LineEnding, encode_string};
@@ -20,6 +21,7 @@ pub struct Csr {
     pub groups: Vec<String>,
     pub usages: Vec<String>,
     pub conditions: Vec<String>,
+    pub expiration_seconds: Option<u32>,
 }
 
 impl Csr {
@@ -32,6 +34,7 @@ impl Csr {
             groups: owned(&["system:nodes", "system:authenticated"]),
             usages: owned(&["digital signature", "server auth"]),
             conditions: Vec::new(),
+            expiration_seconds: None,
         }
     }
 
@@ -56,6 +59,7 @@ impl Csr {
                 "username": self.username,
                 "groups": self.groups,
                 "usages": self.usages,
+                "expirationSeconds": self.expiration_seconds,
             },
             "status": {"conditions": conditions},
         }))
@@ -70,10 +74,13 @@ impl Csr {
     /// What becomes of it in a [`Cluster`].
     pub fn judge<'c>(&self, cluster: &'c Cluster) -> Evaluation<'c> {
         let facts = Facts {
+            now: Timestamp::UNIX_EPOCH,
             nodes: Nodes::new(&cluster.nodes, &[]),
-            nodes_live: cluster.nodes_live,
+            unavailable: &cluster.unavailable,
+            inventory: cluster.inventory.as_ref(),
             protected: &cluster.protected,
             superseded: cluster.superseded,
+            budget: cluster.budget.as_ref(),
         };
         evaluate(&self.read(), &facts, &cluster.policy)
     }
@@ -82,7 +89,9 @@ impl Csr {
 /// All that a verdict rests on beside the request.
 pub struct Cluster {
     pub nodes: NodeIndex,
-    pub nodes_live: bool,
+    pub unavailable: Vec<&'static str>,
+    pub inventory: Option<Inventory>,
+    pub budget: Option<Budget>,
     pub protected: Protected,
     pub superseded: bool,
     pub policy: Policy,
@@ -92,11 +101,13 @@ impl Default for Cluster {
     /// Two nodes, the Services' usual range and the shortest policy there is.
     fn default() -> Self {
         let mut nodes = NodeIndex::default();
-        nodes.apply(node("worker-1", &["worker-1", "worker-1.example.com", "10.0.0.1", "fd00::1"], false));
-        nodes.apply(node("worker-2", &["worker-2", "10.0.0.2"], false));
+        nodes.apply(node("worker-1", &["worker-1", "worker-1.example.com", "10.0.0.1", "fd00::1"], false), 0);
+        nodes.apply(node("worker-2", &["worker-2", "10.0.0.2"], false), 0);
         Self {
             nodes,
-            nodes_live: true,
+            unavailable: Vec::new(),
+            inventory: None,
+            budget: None,
             protected: Protected::new("cluster.local".parse().unwrap(), vec!["10.96.0.0/12".parse().unwrap()]),
             superseded: false,
             policy: Policy::load(b"apiVersion: countersign/v1\nkind: ServingPolicy\nrules: [{name: all}]\n").unwrap(),

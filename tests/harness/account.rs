@@ -22,7 +22,7 @@ const TOKEN_LIFETIME_SECONDS: i64 = 24 * 3600;
 
 /// Makes the controller's own account with the rights it needs and no other, and gives a kubeconfig of it.
 pub async fn of_controller(control_plane: &ControlPlane) -> Result<PathBuf> {
-    create(control_plane, "countersign", controller_rules()?, lease_rules()?).await
+    create(control_plane, "countersign", controller_rules()?, controller_roles()?).await
 }
 
 /// What the controller does in the whole cluster.
@@ -35,15 +35,27 @@ pub fn controller_rules() -> Result<Vec<PolicyRule>> {
             "verbs": ["approve"]
         },
         {"apiGroups": [""], "resources": ["nodes"], "verbs": ["get", "list", "watch"]},
+        {"apiGroups": ["networking.k8s.io"], "resources": ["servicecidrs"], "verbs": ["list", "watch"]},
+        {"apiGroups": [""], "resources": ["services"], "verbs": ["list", "watch"]},
         {"apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": ["create"]},
     ]))
 }
 
-/// What the controller does in its own namespace.
-pub fn lease_rules() -> Result<Vec<PolicyRule>> {
-    rules(
-        json!([{"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["get", "create", "update", "patch"]}]),
-    )
+/// What the controller does in single namespaces.
+pub fn controller_roles() -> Result<Vec<(&'static str, Vec<PolicyRule>)>> {
+    let endpoints =
+        json!([{"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": ["list", "watch"]}]);
+    let cluster_info = json!([
+        {"apiGroups": [""], "resources": ["configmaps"], "resourceNames": ["cluster-info"], "verbs": ["list", "watch"]},
+    ]);
+    let own = json!([
+        {"apiGroups": [""], "resources": ["configmaps"], "verbs": ["create"]},
+        {
+            "apiGroups": [""], "resources": ["configmaps"], "resourceNames": ["countersign-claims"],
+            "verbs": ["get", "patch"]
+        },
+    ]);
+    Ok(vec![("default", rules(endpoints)?), ("kube-public", rules(cluster_info)?), (NAMESPACE, rules(own)?)])
 }
 
 /// Rules from their YAML or JSON form.
@@ -51,12 +63,12 @@ pub fn rules(rules: Value) -> Result<Vec<PolicyRule>> {
     Ok(from_value(rules)?)
 }
 
-/// Makes a service account with cluster-wide rules and rules for its namespace, and gives a kubeconfig of it.
+/// Makes a service account with cluster-wide rules and rules for single namespaces, and gives a kubeconfig of it.
 pub async fn create(
     control_plane: &ControlPlane,
     name: &str,
     cluster: Vec<PolicyRule>,
-    namespaced: Vec<PolicyRule>,
+    namespaced: Vec<(&str, Vec<PolicyRule>)>,
 ) -> Result<PathBuf> {
     let client = control_plane.client();
     let params = PostParams::default();
@@ -75,14 +87,18 @@ pub async fn create(
     let cluster_role: ClusterRole = from_value(json!({"metadata": metadata, "rules": cluster}))?;
     let cluster_binding: ClusterRoleBinding =
         from_value(json!({"metadata": metadata, "roleRef": reference("ClusterRole"), "subjects": subjects}))?;
-    let role: Role = from_value(json!({"metadata": metadata, "rules": namespaced}))?;
-    let binding: RoleBinding =
-        from_value(json!({"metadata": metadata, "roleRef": reference("Role"), "subjects": subjects}))?;
     Api::all(client.clone()).create(&params, &cluster_role).await?;
     Api::all(client.clone()).create(&params, &cluster_binding).await?;
-    Api::namespaced(client.clone(), NAMESPACE).create(&params, &role).await?;
-    Api::namespaced(client.clone(), NAMESPACE).create(&params, &binding).await?;
-    for (rules, namespace) in [(&cluster_role.rules, None), (&role.rules, Some(NAMESPACE))] {
+    let mut granted = vec![(None, cluster_role.rules)];
+    for (namespace, rules) in namespaced {
+        let role: Role = from_value(json!({"metadata": metadata, "rules": rules}))?;
+        let binding: RoleBinding =
+            from_value(json!({"metadata": metadata, "roleRef": reference("Role"), "subjects": subjects}))?;
+        Api::namespaced(client.clone(), namespace).create(&params, &role).await?;
+        Api::namespaced(client.clone(), namespace).create(&params, &binding).await?;
+        granted.push((Some(namespace), role.rules));
+    }
+    for (namespace, rules) in granted {
         if let Some(rule) = rules.as_ref().and_then(|rules| rules.first()) {
             wait_until_granted(&client, name, rule, namespace).await?;
         }
@@ -99,6 +115,7 @@ async fn wait_until_granted(admin: &Client, name: &str, rule: &PolicyRule, names
             "namespace": namespace,
             "group": first(&rule.api_groups),
             "resource": first(&rule.resources),
+            "name": first(&rule.resource_names),
             "verb": rule.verbs.first(),
         },
     }}))?;
@@ -114,7 +131,11 @@ async fn wait_until_granted(admin: &Client, name: &str, rule: &PolicyRule, names
 pub async fn kubeconfig_of(control_plane: &ControlPlane, namespace: &str, name: &str) -> Result<PathBuf> {
     let credentials = Credentials::Token(token(control_plane, namespace, name).await?);
     let path = control_plane.directory().join(format!("{namespace}-{name}.kubeconfig"));
-    kubeconfig::write(&control_plane.kubeconfig_for(credentials), &path)?;
+    let mut kubeconfig = control_plane.kubeconfig_for(credentials);
+    if let Some(context) = kubeconfig.pointer_mut("/contexts/0/context") {
+        context["namespace"] = namespace.into();
+    }
+    kubeconfig::write(&kubeconfig, &path)?;
     Ok(path)
 }
 

@@ -202,6 +202,7 @@ fn a_name_said_twice_counts_once() {
 fn takes_thousands_of_names_and_does_not_repeat_them_all() {
     let foreign = (0..1_000_u16).map(|i| ip(&[&[10, 96], &i.to_be_bytes()[..]].concat())).collect();
     let (verdict, reasons, text) = describe(&asking_for(foreign).judge(&Cluster::default()));
-    assert_eq!((verdict, reasons.len()), ("deny", 1_000));
-    assert!(text.ends_with("; and 992 more") && text.len() < 1_024, "{text}");
+    assert_eq!((verdict, reasons.len(), reasons[0]), ("deny", 1_001, "TooManySans"));
+    assert!(text.starts_with("1000 addresses are requested; 32 are allowed; no node may have"), "{text}");
+    assert!(text.ends_with("; and 993 more") && text.len() < 1_024, "{text}");
 }

@@ -37,6 +37,8 @@ pub struct Request {
     /// The text of `spec.request`, instead of all this.
     pem: Option<String>,
     signer_name: Option<String>,
+    /// The lifetime asked for.
+    expiration_seconds: Option<u32>,
     /// The types of the conditions that the request already has.
     #[serde(default)]
     conditions: Vec<String>,
@@ -102,6 +104,7 @@ impl Request {
             csr.groups = requestor.groups.clone().unwrap_or(csr.groups);
         }
         csr.usages = self.usages.clone().unwrap_or(csr.usages);
+        csr.expiration_seconds = self.expiration_seconds;
         csr.signer_name = self.signer_name.clone().unwrap_or(csr.signer_name);
         Ok(csr)
     }

@@ -1,15 +1,19 @@
 //! The format of a case file.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::fs;
+use std::net::IpAddr;
 use std::path::Path;
 
-use countersign::identity::{NodeIndex, Protected};
-use countersign::policy::Policy;
+use countersign::identity::{Inventory, NodeIndex, NodeRecord, Protected};
+use countersign::policy::{Budget, Policy, Rule};
+use countersign::san::San;
+use jiff::Timestamp;
 use serde::Deserialize;
+use serde_json::json;
 
 use crate::build::Request;
-use crate::common::csr::{Cluster, describe, node};
+use crate::common::csr::{Cluster, describe};
 
 /// One file: what its cases have in common, and the cases.
 #[derive(Deserialize)]
@@ -27,6 +31,17 @@ pub struct CaseFile {
     /// The ranges of the cluster's Services.
     #[serde(default)]
     service_ranges: Vec<String>,
+    /// Addresses of the API server's endpoints.
+    #[serde(default)]
+    api_server: Vec<IpAddr>,
+    /// Addresses of load balancers, where the policy has them protected.
+    #[serde(default)]
+    load_balancers: Vec<IpAddr>,
+    /// The operator's inventory.
+    inventory: Option<serde_yaml::Mapping>,
+    /// Who was first in conflicts that were open at an earlier run.
+    #[serde(default)]
+    remembered: BTreeMap<String, String>,
     /// The cluster's domain.
     #[serde(default = "cluster_local")]
     cluster_domain: String,
@@ -43,6 +58,9 @@ pub struct Case {
     /// Whether the same node has filed a newer request.
     #[serde(default)]
     superseded: bool,
+    /// How many approvals the node has had within the last moments.
+    #[serde(default)]
+    approved_just_now: u32,
     /// Whether the watch of Nodes is down.
     #[serde(default)]
     nodes_unavailable: bool,
@@ -75,13 +93,21 @@ enum PolicySource {
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct NodeSource {
     name: String,
     #[serde(default)]
     addresses: Vec<String>,
     #[serde(default)]
     deleting: bool,
+    #[serde(default)]
+    labels: BTreeMap<String, String>,
+    /// The ranges of its pods.
+    #[serde(default)]
+    pod_ranges: Vec<String>,
+    /// When its claims were seen: later than those of a smaller number, and of equal ones nobody knows.
+    #[serde(default)]
+    seen: u64,
 }
 
 fn cluster_local() -> String {
@@ -91,6 +117,23 @@ fn cluster_local() -> String {
 impl Default for PolicySource {
     fn default() -> Self {
         Self::File("default.yaml".to_owned())
+    }
+}
+
+impl NodeSource {
+    fn record(&self) -> NodeRecord {
+        let addresses: Vec<_> = self.addresses.iter().map(|a| json!({"type": "InternalIP", "address": a})).collect();
+        let node = json!({
+            "metadata": {
+                "name": self.name,
+                "uid": format!("uid-of-{}", self.name),
+                "labels": self.labels,
+                "deletionTimestamp": self.deleting.then_some("2026-01-01T00:00:00Z"),
+            },
+            "spec": {"podCIDRs": self.pod_ranges},
+            "status": {"addresses": addresses},
+        });
+        NodeRecord::read(&serde_json::from_value(node).unwrap()).unwrap()
     }
 }
 
@@ -158,7 +201,7 @@ impl CaseFile {
         let fits = verdict == case.verdict.as_str()
             && reasons == case.reasons
             && text.contains(&case.message)
-            && case.rule.as_deref().is_none_or(|rule| evaluation.rule == Some(rule));
+            && case.rule.as_deref().is_none_or(|rule| evaluation.rule.is_some_and(|it| it.name() == rule));
         if fits {
             return None;
         }
@@ -171,7 +214,7 @@ impl CaseFile {
             with(", by the rule ", case.rule.as_deref().unwrap_or_default()),
             with(": ", &case.message),
             reasons.join(", "),
-            with(", by the rule ", evaluation.rule.unwrap_or_default()),
+            with(", by the rule ", evaluation.rule.map(Rule::name).unwrap_or_default()),
             with(": ", &text),
         ))
     }
@@ -179,14 +222,27 @@ impl CaseFile {
     fn cluster(&self, case: &Case) -> Cluster {
         let mut nodes = NodeIndex::default();
         for source in case.nodes.as_ref().unwrap_or(&self.nodes) {
-            let addresses: Vec<&str> = source.addresses.iter().map(String::as_str).collect();
-            nodes.apply(node(&source.name, &addresses, source.deleting));
+            nodes.apply(source.record(), source.seen);
         }
+        let remembered =
+            self.remembered.iter().map(|(san, node)| (San::from_node_address(san).unwrap(), node.parse().unwrap()));
+        nodes.remember(remembered);
         let ranges = self.service_ranges.iter().map(|range| range.parse().unwrap()).collect();
+        let mut protected = Protected::new(self.cluster_domain.parse().unwrap(), ranges);
+        protected.load_balancers = self.load_balancers.iter().copied().collect();
+        protected.api_server.addresses = self.api_server.iter().copied().collect();
+        let inventory =
+            self.inventory.as_ref().map(|it| Inventory::load(serde_yaml::to_string(it).unwrap().as_bytes()).unwrap());
+        let mut budget = Budget::full(Timestamp::UNIX_EPOCH);
+        for _ in 0..case.approved_just_now {
+            budget.take(120, Timestamp::UNIX_EPOCH);
+        }
         Cluster {
             nodes,
-            nodes_live: !case.nodes_unavailable,
-            protected: Protected::new(self.cluster_domain.parse().unwrap(), ranges),
+            unavailable: if case.nodes_unavailable { vec!["nodes"] } else { Vec::new() },
+            inventory,
+            budget: Some(budget),
+            protected,
             superseded: case.superseded,
             policy: self.policy.load().unwrap(),
         }

@@ -2,11 +2,13 @@
 //! alerts and habits on: whoever changes one changes it here as well.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
-use countersign::identity::Protection;
+use countersign::identity::{Contest, Protection};
+use countersign::policy::Source;
 use countersign::request::{KeyError, KeyKind, MalformedRequest, Reading, RequestorError, SubjectError};
-use countersign::san::SanError;
-use countersign::verdict::{DeferReason, DenyReason};
+use countersign::san::{San, SanError};
+use countersign::verdict::{DeferReason, DenyReason, NotOwned, SanKind, Unavailable};
 
 use crate::common::csr::{Csr, owned};
 
@@ -21,10 +23,14 @@ fn deny_position(reason: &DenyReason) -> usize {
         DenyReason::SubjectMismatch(_) => 5,
         DenyReason::UsageNotAllowed(_) => 6,
         DenyReason::ForbiddenSan(_) => 7,
-        DenyReason::ProtectedName(..) => 8,
-        DenyReason::ProtectedAddress(..) => 9,
-        DenyReason::NameOfAnotherNode(_) => 10,
-        DenyReason::Superseded => 11,
+        DenyReason::TooManySans { .. } => 8,
+        DenyReason::NameOutsidePattern { .. } => 9,
+        DenyReason::AddressOutsideRange { .. } => 10,
+        DenyReason::ExpirationTooLong { .. } => 11,
+        DenyReason::ProtectedName(..) => 12,
+        DenyReason::ProtectedAddress(..) => 13,
+        DenyReason::NameOfAnotherNode(_) => 14,
+        DenyReason::Superseded => 15,
     }
 }
 
@@ -34,8 +40,11 @@ fn defer_position(reason: &DeferReason) -> usize {
         DeferReason::NodeNotFound { .. } => 1,
         DeferReason::NameNotOwned(..) => 2,
         DeferReason::AddressNotOwned(..) => 3,
-        DeferReason::SourceUnavailable => 4,
-        DeferReason::Left(_) => 5,
+        DeferReason::NotAControlPlaneNode(..) => 4,
+        DeferReason::ClaimedByAnotherNode(..) => 5,
+        DeferReason::SourceUnavailable(_) => 6,
+        DeferReason::RateLimited { .. } => 7,
+        DeferReason::Left(_) => 8,
     }
 }
 
@@ -109,6 +118,44 @@ fn every_denial_has_its_name_and_its_sentence() {
         ),
         (DenyReason::ForbiddenSan(SanError::Wildcard("*".into())), "ForbiddenSan", "the dNSName \"*\" is a wildcard"),
         (
+            DenyReason::TooManySans { kind: SanKind::Dns, count: 5, max: 4 },
+            "TooManySans",
+            "5 names are requested; 4 are allowed",
+        ),
+        (
+            DenyReason::TooManySans { kind: SanKind::Ip, count: 9, max: 8 },
+            "TooManySans",
+            "9 addresses are requested; 8 are allowed",
+        ),
+        (
+            DenyReason::NameOutsidePattern { name: "a".parse().unwrap(), patterns: owned(&["{node}", "{node}.b"]) },
+            "NameOutsidePattern",
+            "a fits none of the rule's patterns: {node}, {node}.b",
+        ),
+        (
+            DenyReason::NameOutsidePattern { name: "a".parse().unwrap(), patterns: vec![] },
+            "NameOutsidePattern",
+            "a is requested; the rule allows no name",
+        ),
+        (
+            DenyReason::AddressOutsideRange {
+                address: "10.2.0.1".parse().unwrap(),
+                ranges: vec!["10.1.0.0/16".parse().unwrap()],
+            },
+            "AddressOutsideRange",
+            "10.2.0.1 is within none of the rule's ranges: 10.1.0.0/16",
+        ),
+        (
+            DenyReason::AddressOutsideRange { address: "10.2.0.1".parse().unwrap(), ranges: vec![] },
+            "AddressOutsideRange",
+            "10.2.0.1 is requested; the rule allows no address",
+        ),
+        (
+            DenyReason::ExpirationTooLong { requested: Duration::from_hours(49), max: Duration::from_hours(24) },
+            "ExpirationTooLong",
+            "a lifetime of 49h is requested; 24h is allowed",
+        ),
+        (
             DenyReason::ProtectedName("kubernetes".parse().unwrap(), Protection::ApiServer),
             "ProtectedName",
             "no node may have the name kubernetes: it names the Kubernetes API server",
@@ -125,7 +172,11 @@ fn every_denial_has_its_name_and_its_sentence() {
             "the same node has filed a newer request since, and a kubelet waits on its newest only",
         ),
     ];
-    compare(&cases, deny_position, DenyReason::as_str, ToString::to_string, 12);
+    compare(&cases, deny_position, DenyReason::as_str, ToString::to_string, 16);
+}
+
+fn not_in(sources: &[Source], any: bool) -> NotOwned {
+    NotOwned { node: "worker-1".parse().unwrap(), sources: sources.to_vec(), any }
 }
 
 #[test]
@@ -144,19 +195,56 @@ fn every_reason_to_wait_has_its_name_and_its_sentence() {
             "Node worker-1 is being deleted",
         ),
         (
-            DeferReason::NameNotOwned("a.example.com".parse().unwrap(), worker()),
+            DeferReason::NameNotOwned("a.example.com".parse().unwrap(), not_in(&[Source::Node], false)),
             "NameNotOwned",
             "a.example.com is not in status.addresses of Node worker-1",
         ),
         (
-            DeferReason::AddressNotOwned("fd00::1".parse().unwrap(), worker()),
+            DeferReason::AddressNotOwned("fd00::1".parse().unwrap(), not_in(&[Source::Node], false)),
             "AddressNotOwned",
             "fd00::1 is not in status.addresses of Node worker-1",
         ),
         (
-            DeferReason::SourceUnavailable,
+            DeferReason::AddressNotOwned("fd00::1".parse().unwrap(), not_in(&[Source::Inventory], false)),
+            "AddressNotOwned",
+            "fd00::1 is not in the inventory as node worker-1's",
+        ),
+        (
+            DeferReason::AddressNotOwned("fd00::1".parse().unwrap(), not_in(&[Source::Node, Source::Inventory], true)),
+            "AddressNotOwned",
+            "fd00::1 is not in status.addresses of Node worker-1 nor in the inventory",
+        ),
+        (
+            DeferReason::NotAControlPlaneNode(San::Ip("10.0.0.9".parse().unwrap()), worker()),
+            "NotAControlPlaneNode",
+            "the API server is reached at 10.0.0.9, and Node worker-1 has no label \
+             node-role.kubernetes.io/control-plane (yet)",
+        ),
+        (
+            DeferReason::ClaimedByAnotherNode(San::Ip("10.0.0.9".parse().unwrap()), Contest::Later(worker())),
+            "ClaimedByAnotherNode",
+            "10.0.0.9 was claimed by Node worker-1 before; it waits until that Node is deleted or drops it",
+        ),
+        (
+            DeferReason::ClaimedByAnotherNode(San::Ip("10.0.0.9".parse().unwrap()), Contest::Unknown(worker())),
+            "ClaimedByAnotherNode",
+            "10.0.0.9 is claimed by Node worker-1 too, and nobody saw who was first; both wait until one is deleted or \
+             drops it",
+        ),
+        (
+            DeferReason::SourceUnavailable(Unavailable::Watch("nodes")),
             "SourceUnavailable",
-            "the cluster's Nodes cannot be followed at the moment: their watch is down",
+            "the cluster's nodes cannot be followed at the moment: their watch is down",
+        ),
+        (
+            DeferReason::SourceUnavailable(Unavailable::NoInventory),
+            "SourceUnavailable",
+            "the rule asks the inventory, and the program was started without one",
+        ),
+        (
+            DeferReason::RateLimited { per_hour: 120, wait: Duration::from_secs(30) },
+            "RateLimited",
+            "the node has had its approvals for now (120 an hour); the next is due in 30 s",
         ),
         (
             DeferReason::Left(DenyReason::NameOfAnotherNode(worker())),
@@ -164,7 +252,7 @@ fn every_reason_to_wait_has_its_name_and_its_sentence() {
             "worker-1 is the name of another Node (left pending, as the policy's rule says)",
         ),
     ];
-    compare(&cases, defer_position, DeferReason::as_str, ToString::to_string, 6);
+    compare(&cases, defer_position, DeferReason::as_str, ToString::to_string, 9);
 }
 
 #[test]
@@ -245,6 +333,14 @@ fn every_bad_key_has_its_sentence() {
             not_allowed(KeyError::RsaLength(2049)),
             "KeyNotAllowed",
             "an RSA key of 2049 bits is not allowed; 2048, 3072 and 4096 are",
+        ),
+        (
+            not_allowed(KeyError::NotInRule {
+                key: KeyKind::Rsa2048,
+                allowed: vec![KeyKind::EcdsaP256, KeyKind::Ed25519],
+            }),
+            "KeyNotAllowed",
+            "a key of the kind rsa-2048 is not among those that the policy's rule allows: ecdsa-p256, ed25519",
         ),
         (DenyReason::WeakKey(KeyError::RsaExponent), "WeakKey", "the RSA key's public exponent is not 65537"),
         (
@@ -358,6 +454,12 @@ fn every_protection_has_its_sentence() {
         (Protection::LinkLocal, "it is a link-local address"),
         (Protection::Multicast, "it is a multicast address"),
         (Protection::Broadcast, "it is the broadcast address"),
+        (Protection::LoadBalancer, "it is the load balancer or external address of a Service"),
+        (
+            Protection::PodRange("10.9.0.0/24".parse().unwrap(), "worker-1".parse().unwrap()),
+            "it is within the range 10.9.0.0/24 of the pods of node worker-1",
+        ),
+        (Protection::Policy("*.db.example.com".into()), "the policy protects *.db.example.com"),
         (Protection::ServiceRange("10.96.0.0/12".parse().unwrap()), "it is within the Services' range 10.96.0.0/12"),
     ];
     for (protection, sentence) in cases {

@@ -1,0 +1,146 @@
+//! What the watches bring, put into the store.
+
+use std::collections::HashSet;
+use std::fmt::Debug;
+use std::sync::Arc;
+use std::time::Instant;
+
+use kube::runtime::watcher::{Config, Event};
+use kube::{Api, Client, Resource, ResourceExt};
+use serde::de::DeserializeOwned;
+use tokio::task::JoinSet;
+
+use super::Controller;
+use super::store::Change;
+use super::surroundings::Protecting;
+use crate::api::{CertificateSigningRequest, ConfigMap, EndpointSlice, KUBELET_SERVING, Node, Service, ServiceCidr};
+use crate::identity::NodeRecord;
+use crate::san::NodeName;
+use crate::watch::follow;
+
+impl Controller {
+    /// Follows everything that decisions rest on.
+    pub(super) fn follow_all(self: &Arc<Self>, client: &Client, tasks: &mut JoinSet<()>) {
+        let all = Config::default;
+        tasks.spawn(self.clone().follow_nodes(client.clone()));
+        tasks.spawn(self.clone().follow_requests(client.clone()));
+        tasks.spawn(self.clone().follow_protecting(Api::<ServiceCidr>::all(client.clone()), all(), "servicecidrs"));
+        let endpoints = all().labels("kubernetes.io/service-name=kubernetes");
+        let api = Api::<EndpointSlice>::namespaced(client.clone(), "default");
+        tasks.spawn(self.clone().follow_protecting(api, endpoints, "endpointslices"));
+        let cluster_info = all().fields("metadata.name=cluster-info");
+        let api = Api::<ConfigMap>::namespaced(client.clone(), "kube-public");
+        tasks.spawn(self.clone().follow_protecting(api, cluster_info, "configmaps"));
+        if self.watched.get("services").is_some() {
+            tasks.spawn(self.clone().follow_protecting(Api::<Service>::all(client.clone()), all(), "services"));
+        }
+        tasks.spawn(self.clone().push_all_when_live());
+    }
+
+    async fn follow_nodes(self: Arc<Self>, client: Client) {
+        let Some(watched) = self.watched.get("nodes").cloned() else { return };
+        let mut listed = HashSet::new();
+        follow(Api::<Node>::all(client), Config::default(), watched, move |event| {
+            let mut store = self.store.lock();
+            match event {
+                Event::Init => {
+                    // Of what one list brings nobody knows what came first; but all of it came after what was known.
+                    store.next_moment();
+                    listed.clear();
+                }
+                Event::InitApply(node) => {
+                    if let Some(record) = NodeRecord::read(&node) {
+                        listed.insert(record.name().clone());
+                        store.apply_node(record);
+                    }
+                }
+                Event::Apply(node) => {
+                    store.next_moment();
+                    if let Some(record) = NodeRecord::read(&node) {
+                        store.apply_node(record);
+                    }
+                }
+                Event::Delete(node) => {
+                    store.next_moment();
+                    if let Some(name) = node.metadata.name.and_then(|name| name.parse::<NodeName>().ok()) {
+                        store.remove_node(&name);
+                    }
+                }
+                Event::InitDone => store.retain_nodes(&std::mem::take(&mut listed)),
+            }
+            self.conflicts.notify_one();
+            self.wake_workers(&store);
+        })
+        .await;
+    }
+
+    async fn follow_requests(self: Arc<Self>, client: Client) {
+        let Some(watched) = self.watched.get("certificatesigningrequests").cloned() else { return };
+        let mut listed = HashSet::new();
+        let config = Config::default().fields(&format!("spec.signerName={KUBELET_SERVING}"));
+        follow(Api::<CertificateSigningRequest>::all(client), config, watched, move |event| match event {
+            Event::Init => listed.clear(),
+            Event::InitApply(csr) => {
+                listed.extend(csr.metadata.name.as_deref().map(Arc::from));
+                self.apply_request(csr, None);
+            }
+            Event::Apply(csr) => self.apply_request(csr, Some(Instant::now())),
+            Event::Delete(csr) => {
+                if let Some(name) = csr.metadata.name {
+                    self.store.lock().remove_request(&name.into());
+                }
+            }
+            Event::InitDone => self.store.lock().retain_requests(&std::mem::take(&mut listed)),
+        })
+        .await;
+    }
+
+    /// Takes in a request as it is now.
+    pub(super) fn apply_request(&self, csr: CertificateSigningRequest, seen: Option<Instant>) {
+        let mut store = self.store.lock();
+        match store.apply_request(csr, seen) {
+            Change::None => {}
+            Change::SignerFailed => self.metrics.signer_failures.inc(),
+        }
+        self.wake_workers(&store);
+    }
+
+    async fn follow_protecting<K>(self: Arc<Self>, api: Api<K>, config: Config, name: &'static str)
+    where
+        K: Resource<DynamicType = ()> + Protecting + Clone + Debug + DeserializeOwned + Send + 'static,
+    {
+        let Some(watched) = self.watched.get(name).cloned() else { return };
+        let key = |object: &K| format!("{}/{}", object.namespace().unwrap_or_default(), object.name_any());
+        let mut listed = HashSet::new();
+        follow(api, config, watched, move |event| {
+            let surroundings = &mut self.store.lock().surroundings;
+            match event {
+                Event::Init => listed.clear(),
+                Event::InitApply(object) => {
+                    listed.insert(key(&object));
+                    surroundings.apply(key(&object), &object);
+                }
+                Event::Apply(object) => surroundings.apply(key(&object), &object),
+                Event::Delete(object) => surroundings.remove(K::KIND, key(&object)),
+                Event::InitDone => surroundings.retain(K::KIND, &std::mem::take(&mut listed)),
+            }
+        })
+        .await;
+    }
+
+    /// Puts every pending request in line.
+    fn push_all(&self) {
+        let mut store = self.store.lock();
+        store.push_all();
+        self.wake_workers(&store);
+    }
+
+    /// A request that waits only because something could not be followed is looked at as soon as it can.
+    async fn push_all_when_live(self: Arc<Self>) {
+        loop {
+            self.watched.until_live().await;
+            self.push_all();
+            self.watched.until_not_live().await;
+        }
+    }
+}

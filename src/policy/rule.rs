@@ -1,0 +1,125 @@
+use std::net::IpAddr;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use kube::core::{Selector, SelectorExt as _};
+
+use super::pattern::{DnsPattern, NamePattern};
+use super::schema::{Refusal, Require, Source};
+use crate::identity::NodeRecord;
+use crate::request::{KeyError, KeyKind, ServingRequest};
+use crate::san::{DnsName, NodeName, San};
+use crate::verdict::{DenyReason, SanKind};
+
+/// What is asked of the nodes that a rule matches.
+#[derive(Clone, Debug)]
+pub struct Rule {
+    pub(super) name: String,
+    pub(super) node_names: Vec<NamePattern>,
+    pub(super) node_selector: Option<Selector>,
+    pub(super) sources: Vec<Source>,
+    pub(super) require: Require,
+    pub(super) dns_patterns: Option<Vec<DnsPattern>>,
+    pub(super) max_dns_names: usize,
+    pub(super) ranges: Option<Vec<IpNet>>,
+    pub(super) max_ip_addresses: usize,
+    pub(super) keys: Vec<KeyKind>,
+    pub(super) max_expiration: Option<Duration>,
+    pub(super) approvals_per_hour: u32,
+    pub(super) on_violation: Refusal,
+}
+
+/// Whether a rule is about a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Match {
+    /// By its name alone.
+    Yes,
+    /// By its name and its Node's labels.
+    ByLabels,
+    /// No.
+    No,
+    /// That depends on the labels of a Node that does not exist.
+    NeedsNode,
+}
+
+impl Rule {
+    /// The rule's name, unique within the policy.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether violations are denied or left pending.
+    #[must_use]
+    pub fn on_violation(&self) -> Refusal {
+        self.on_violation
+    }
+
+    /// The sources that are asked whose a name or address is, and whether all of them have to agree.
+    #[must_use]
+    pub fn sources(&self) -> (&[Source], Require) {
+        (&self.sources, self.require)
+    }
+
+    /// How many approvals a node gets in an hour.
+    #[must_use]
+    pub fn approvals_per_hour(&self) -> u32 {
+        self.approvals_per_hour
+    }
+
+    pub(super) fn matches(&self, node: &NodeName, record: Option<&NodeRecord>) -> Match {
+        if !self.node_names.iter().any(|pattern| pattern.matches(node)) {
+            return Match::No;
+        }
+        match (&self.node_selector, record) {
+            (None, _) => Match::Yes,
+            (Some(_), None) => Match::NeedsNode,
+            (Some(selector), Some(record)) if selector.matches(&record.labels()) => Match::ByLabels,
+            (Some(_), Some(_)) => Match::No,
+        }
+    }
+
+    /// What in the request itself is against the rule.
+    pub(super) fn violations(&self, request: &ServingRequest) -> Vec<DenyReason> {
+        let mut reasons = Vec::new();
+        if !self.keys.contains(&request.key()) {
+            let error = KeyError::NotInRule { key: request.key(), allowed: self.keys.clone() };
+            reasons.push(DenyReason::KeyNotAllowed(error));
+        }
+        let names = || request.sans().iter().filter_map(San::as_dns);
+        let addresses = || request.sans().iter().filter_map(San::as_ip);
+        for (kind, count, max) in [
+            (SanKind::Dns, names().count(), self.max_dns_names),
+            (SanKind::Ip, addresses().count(), self.max_ip_addresses),
+        ] {
+            if count > max {
+                reasons.push(DenyReason::TooManySans { kind, count, max });
+            }
+        }
+        reasons.extend(names().filter_map(|name| self.outside_patterns(name, request.node())));
+        reasons.extend(addresses().filter_map(|address| self.outside_ranges(address)));
+        if let (Some(max), Some(requested)) = (self.max_expiration, request.expiration())
+            && requested > max
+        {
+            reasons.push(DenyReason::ExpirationTooLong { requested, max });
+        }
+        reasons
+    }
+
+    fn outside_patterns(&self, name: &DnsName, node: &NodeName) -> Option<DenyReason> {
+        let patterns = self.dns_patterns.as_ref()?;
+        if patterns.iter().any(|pattern| pattern.matches(name, node)) {
+            return None;
+        }
+        let patterns = patterns.iter().map(|pattern| pattern.as_str().to_owned()).collect();
+        Some(DenyReason::NameOutsidePattern { name: name.clone(), patterns })
+    }
+
+    fn outside_ranges(&self, address: IpAddr) -> Option<DenyReason> {
+        let ranges = self.ranges.as_ref()?;
+        if ranges.iter().any(|range| range.contains(&address)) {
+            return None;
+        }
+        Some(DenyReason::AddressOutsideRange { address, ranges: ranges.clone() })
+    }
+}
