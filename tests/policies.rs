@@ -15,6 +15,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use case::CaseFile;
+use countersign::identity::Inventory;
+use countersign::policy::Policy;
 
 /// What is in a directory, in the order of the names.
 fn entries(directory: &Path) -> Vec<PathBuf> {
@@ -23,29 +25,57 @@ fn entries(directory: &Path) -> Vec<PathBuf> {
     entries
 }
 
-#[test]
-fn every_case_has_the_verdict_it_states() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases");
+/// Runs the cases of some files, none of which may be without any.
+#[track_caller]
+fn run(files: &[PathBuf]) {
     let (mut count, mut failures) = (0, Vec::new());
-    for topic in entries(&root) {
-        let mut cases = 0;
-        for path in entries(&topic) {
-            let name = path.strip_prefix(&root).unwrap().display();
-            match CaseFile::read(&fs::read_to_string(&path).unwrap()) {
-                Err(error) => failures.push(format!("{name}: {error}")),
-                Ok(file) => {
-                    cases += file.cases.len();
-                    failures.extend(file.failures().into_iter().map(|failure| format!("{name}: {failure}")));
-                }
+    for path in files {
+        let name = path.display();
+        match CaseFile::read(&fs::read_to_string(path).unwrap()) {
+            Err(error) => failures.push(format!("{name}: {error}")),
+            Ok(file) if file.cases.is_empty() => failures.push(format!("{name}: no case")),
+            Ok(file) => {
+                count += file.cases.len();
+                failures.extend(file.failures().into_iter().map(|failure| format!("{name}: {failure}")));
             }
         }
-        if cases == 0 {
-            failures.push(format!("{}: no case", topic.strip_prefix(&root).unwrap().display()));
-        }
-        count += cases;
     }
     assert!(failures.is_empty(), "{} of {count} cases failed:\n\n{}\n", failures.len(), failures.join("\n\n"));
-    assert!(count > 0, "no cases in {}", root.display());
+    assert!(count > 0, "there are no cases");
+}
+
+#[test]
+fn every_case_has_the_verdict_it_states() {
+    let topics = entries(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases"));
+    run(&topics.iter().flat_map(|topic| entries(topic)).collect::<Vec<_>>());
+}
+
+#[test]
+fn every_policy_that_ships_has_cases_and_does_what_they_say() {
+    let shipped = entries(&Path::new(env!("CARGO_MANIFEST_DIR")).join("policies"));
+    let is = |path: &&PathBuf, end: &str| path.to_str().is_some_and(|path| path.ends_with(end));
+    let cases: Vec<PathBuf> = shipped.iter().filter(|path| is(path, ".cases.yaml")).cloned().collect();
+    for policy in shipped.iter().filter(|path| is(path, ".yaml") && !is(path, ".cases.yaml")) {
+        assert!(cases.contains(&policy.with_extension("cases.yaml")), "{} has no cases", policy.display());
+    }
+    run(&cases);
+}
+
+/// Run with UPDATE_SCHEMAS=1 to write them anew.
+#[test]
+fn the_schemas_that_ship_are_those_of_the_types() {
+    let policies = Path::new(env!("CARGO_MANIFEST_DIR")).join("policies");
+    for (name, schema) in [
+        ("serving-policy.schema.json", Policy::json_schema()),
+        ("node-inventory.schema.json", Inventory::json_schema()),
+    ] {
+        let path = policies.join(name);
+        let text = format!("{}\n", serde_json::to_string_pretty(&schema).unwrap());
+        if std::env::var_os("UPDATE_SCHEMAS").is_some() {
+            fs::write(&path, &text).unwrap();
+        }
+        assert_eq!(fs::read_to_string(&path).unwrap_or_default(), text, "{name} is not what the types say");
+    }
 }
 
 #[test]

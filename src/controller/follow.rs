@@ -68,7 +68,7 @@ impl Controller {
                 }
                 Event::InitDone => store.retain_nodes(&std::mem::take(&mut listed)),
             }
-            self.conflicts.notify_one();
+            self.contests.notify_one();
             self.wake_workers(&store);
         })
         .await;

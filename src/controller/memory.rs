@@ -1,4 +1,4 @@
-//! What outlives the program: who was first in the conflicts between Nodes that are open, in a small ConfigMap.
+//! What outlives the program: in what order Nodes have claimed what several of them claim, in a small ConfigMap.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,12 +11,13 @@ use tokio::time::sleep;
 
 use super::Controller;
 use super::api::{ApiError, call};
-use crate::san::{NodeName, San};
+use crate::identity::Order;
+use crate::san::San;
 
 /// The ConfigMap's name, in the namespace that the program runs in.
 const NAME: &str = "countersign-claims";
-/// The key under which the conflicts are kept, one a line.
-const KEY: &str = "first";
+/// The key under which the orders are kept: one contested name or address a line, and the Nodes that claim it.
+const KEY: &str = "order";
 /// The most that is kept, in bytes: a ConfigMap takes 1 MiB.
 const MAX_BYTES: usize = 900 * 1024;
 /// How long to gather changes before they are written, and to wait after an error.
@@ -35,15 +36,15 @@ impl Memory {
     }
 
     /// What an earlier run has left.
-    async fn recall(&self) -> Result<Vec<(San, NodeName)>, ApiError> {
-        let kept = call("reading the ConfigMap of open conflicts", self.api.get_opt(NAME)).await?;
+    async fn recall(&self) -> Result<Vec<(San, Order)>, ApiError> {
+        let kept = call("reading the ConfigMap of contested claims", self.api.get_opt(NAME)).await?;
         let text = kept.and_then(|it| it.data).and_then(|mut data| data.remove(KEY)).unwrap_or_default();
         Ok(parse(&text))
     }
 
-    async fn keep(&self, conflicts: &BTreeMap<San, NodeName>) -> Result<(), ApiError> {
-        let what = "writing the ConfigMap of open conflicts";
-        let data = BTreeMap::from([(KEY.to_owned(), format(conflicts))]);
+    async fn keep(&self, contested: &BTreeMap<San, Order>) -> Result<(), ApiError> {
+        let what = "writing the ConfigMap of contested claims";
+        let data = BTreeMap::from([(KEY.to_owned(), format(contested))]);
         let patch = Patch::Merge(serde_json::json!({ "data": data }));
         match call(what, self.api.patch(NAME, &PatchParams::default(), &patch)).await {
             Err(error) if error.code() == Some(404) => {
@@ -61,15 +62,15 @@ impl Memory {
 
 impl Controller {
     /// Takes in what an earlier run has left, before the first Node is seen; tries until it can be read.
-    pub(super) async fn recall_conflicts(&self) {
+    pub(super) async fn recall_contested(&self) -> BTreeMap<San, Order> {
         loop {
             match self.memory.recall().await {
-                Ok(first) => {
-                    if !first.is_empty() {
-                        tracing::info!(count = first.len(), "conflicts between Nodes were open at the last run");
+                Ok(orders) => {
+                    if !orders.is_empty() {
+                        tracing::info!(count = orders.len(), "names and addresses were contested at the last run");
                     }
-                    self.store.lock().nodes.remember(first);
-                    return;
+                    self.store.lock().nodes.remember(orders.clone());
+                    return orders.into_iter().collect();
                 }
                 Err(error) => {
                     tracing::warn!(%error, "trying again");
@@ -79,32 +80,31 @@ impl Controller {
         }
     }
 
-    /// Writes the open conflicts whenever they change.
-    pub(super) async fn keep_conflicts(self: Arc<Self>) {
-        let mut kept = self.store.lock().nodes.claims().conflicts().clone();
+    /// Writes what is contested whenever that changes. `kept` is what is written down at the start.
+    pub(super) async fn keep_contested(self: Arc<Self>, mut kept: BTreeMap<San, Order>) {
         loop {
-            self.conflicts.notified().await;
+            self.contests.notified().await;
             sleep(PAUSE).await;
-            let conflicts = self.store.lock().nodes.claims().conflicts().clone();
-            if conflicts == kept || !self.watched.get("nodes").is_some_and(|nodes| nodes.is_live()) {
+            let contested = self.store.lock().nodes.claims().contested().clone();
+            if contested == kept || !self.watched.get("nodes").is_some_and(|nodes| nodes.is_live()) {
                 continue;
             }
-            match self.memory.keep(&conflicts).await {
-                Ok(()) => kept = conflicts,
+            match self.memory.keep(&contested).await {
+                Ok(()) => kept = contested,
                 Err(error) => {
                     tracing::warn!(%error, "trying again");
                     sleep(AFTER_ERROR).await;
-                    self.conflicts.notify_one();
+                    self.contests.notify_one();
                 }
             }
         }
     }
 }
 
-fn format(conflicts: &BTreeMap<San, NodeName>) -> String {
+fn format(contested: &BTreeMap<San, Order>) -> String {
     let mut text = String::new();
-    for (san, node) in conflicts {
-        let line = format!("{san} {node}\n");
+    for (san, order) in contested {
+        let line = format!("{san} {order}\n");
         if text.len() + line.len() > MAX_BYTES {
             break;
         }
@@ -113,10 +113,10 @@ fn format(conflicts: &BTreeMap<San, NodeName>) -> String {
     text
 }
 
-fn parse(text: &str) -> Vec<(San, NodeName)> {
+fn parse(text: &str) -> Vec<(San, Order)> {
     let line = |line: &str| {
-        let (san, node) = line.split_once(' ')?;
-        Some((San::from_node_address(san).ok()?, node.parse().ok()?))
+        let (san, order) = line.split_once(' ')?;
+        Some((San::from_node_address(san).ok()?, order.parse().ok()?))
     };
     text.lines().filter_map(line).collect()
 }
@@ -127,8 +127,8 @@ mod tests {
 
     #[test]
     fn reads_what_it_has_written() {
-        let of = |san: &str, node: &str| (San::from_node_address(san).unwrap(), node.parse().unwrap());
-        let conflicts = BTreeMap::from([of("a.example.com", "a"), of("10.0.0.1", "b"), of("fd00::1", "c")]);
+        let of = |san: &str, order: &str| (San::from_node_address(san).unwrap(), order.parse().unwrap());
+        let conflicts = BTreeMap::from([of("a.example.com", "a b"), of("10.0.0.1", "b,~a c"), of("fd00::1", "c d")]);
         assert_eq!(BTreeMap::from_iter(parse(&format(&conflicts))), conflicts);
         assert_eq!(parse("nonsense\n10.0.0.1 Not_A_Node\n"), []);
     }

@@ -47,7 +47,7 @@ const DRAIN: Duration = Duration::from_secs(15);
 pub struct Controller {
     store: Mutex<Store>,
     wake: Notify,
-    conflicts: Notify,
+    contests: Notify,
     workers: usize,
     orders: RwLock<Orders>,
     cluster: Cluster,
@@ -91,7 +91,7 @@ impl Controller {
         let controller = Self {
             store: Mutex::new(Store::new(Surroundings::new(settings.cluster_domain, settings.service_ranges))),
             wake: Notify::new(),
-            conflicts: Notify::new(),
+            contests: Notify::new(),
             workers: settings.workers,
             orders: RwLock::new(settings.orders),
             cluster,
@@ -106,12 +106,12 @@ impl Controller {
     /// Follows the cluster and answers requests, until `stop` turns true; then finishes what is on its way.
     pub async fn run(self: Arc<Self>, client: Client, mut stop: watch::Receiver<bool>) {
         let mut background = JoinSet::new();
-        tokio::select! {
-            () = self.recall_conflicts() => {}
+        let kept = tokio::select! {
+            kept = self.recall_contested() => kept,
             _ = stop.wait_for(|stop| *stop) => return,
-        }
+        };
         self.follow_all(&client, &mut background);
-        background.spawn(self.clone().keep_conflicts());
+        background.spawn(self.clone().keep_contested(kept));
 
         let mut workers = JoinSet::new();
         for _ in 0..self.workers {

@@ -1,7 +1,9 @@
 //! Who else claims a name or an address, and who was first.
 
 use std::collections::{BTreeMap, HashMap};
+use std::fmt;
 use std::net::IpAddr;
+use std::str::FromStr;
 
 use ipnet::IpNet;
 
@@ -19,26 +21,16 @@ pub struct Claims {
     ranges: HashMap<IpNet, Holders>,
     /// How many ranges there are of each prefix length, so as to look only for lengths that occur.
     lengths: BTreeMap<(bool, u8), usize>,
-    /// Who was first in conflicts that were open before this program started.
-    remembered: HashMap<San, NodeName>,
-    conflicts: BTreeMap<San, NodeName>,
+    /// The order of the claims that were contested when an earlier run of this program ended.
+    remembered: HashMap<San, Order>,
+    contested: BTreeMap<San, Order>,
 }
 
 /// The Nodes that claim one thing: nearly always one.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Holders(Vec<(NodeName, Moment)>);
 
 impl Holders {
-    /// The only one who was there at the earliest moment.
-    fn first(&self) -> Option<&NodeName> {
-        let earliest = self.0.iter().map(|(_, moment)| *moment).min()?;
-        let mut first = self.0.iter().filter(|(_, moment)| *moment == earliest);
-        match (first.next(), first.next()) {
-            (Some((node, _)), None) => Some(node),
-            _ => None,
-        }
-    }
-
     fn moment_of(&self, node: &NodeName) -> Option<Moment> {
         self.0.iter().find(|(holder, _)| holder == node).map(|(_, moment)| *moment)
     }
@@ -51,6 +43,69 @@ impl Holders {
 
     fn remove(&mut self, node: &NodeName) {
         self.0.retain(|(holder, _)| holder != node);
+    }
+}
+
+/// A Node's claim to one name or address.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Claim {
+    /// The Node lists it.
+    Listed(NodeName),
+    /// The address is within a range of the Node's pods.
+    PodRange(NodeName),
+}
+
+impl Claim {
+    fn node(&self) -> &NodeName {
+        match self {
+            Self::Listed(node) | Self::PodRange(node) => node,
+        }
+    }
+}
+
+/// The claims to one name or address in the order they were seen; those of one inner list at the same moment.
+///
+/// As text, what was seen at different moments stands apart by a space, what was seen at the same by a comma, and a
+/// range of pods has a tilde in front: `victim thief ~pods,late`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Order(Vec<Vec<Claim>>);
+
+impl Order {
+    /// Where a claim stands; behind all others if it is not among them.
+    fn position(&self, claim: &Claim) -> usize {
+        self.0.iter().position(|moment| moment.contains(claim)).unwrap_or(usize::MAX)
+    }
+}
+
+impl fmt::Display for Order {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (position, moment) in self.0.iter().enumerate() {
+            for (within, claim) in moment.iter().enumerate() {
+                let (apart, tilde) = match (position, within, claim) {
+                    (0, 0, Claim::Listed(_)) => ("", ""),
+                    (0, 0, Claim::PodRange(_)) => ("", "~"),
+                    (_, 0, Claim::Listed(_)) => (" ", ""),
+                    (_, 0, Claim::PodRange(_)) => (" ", "~"),
+                    (_, _, Claim::Listed(_)) => (",", ""),
+                    (_, _, Claim::PodRange(_)) => (",", "~"),
+                };
+                write!(f, "{apart}{tilde}{}", claim.node())?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl FromStr for Order {
+    type Err = crate::san::NodeNameError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let claim = |text: &str| match text.strip_prefix('~') {
+            Some(node) => node.parse().map(Claim::PodRange),
+            None => text.parse().map(Claim::Listed),
+        };
+        let moment = |text: &str| text.split(',').map(claim).collect::<Result<Vec<_>, _>>();
+        text.split(' ').map(moment).collect::<Result<Vec<_>, _>>().map(Self)
     }
 }
 
@@ -72,19 +127,18 @@ pub enum PodRange {
     Unknown(IpNet, NodeName),
 }
 
+/// When a claim was seen: by the moment, and within the first list by what an earlier run remembers.
+type Rank = (Moment, usize);
+
 impl Claims {
-    /// Takes in what was kept of an earlier run: who was first in conflicts that were open then.
-    pub fn remember(&mut self, first: impl IntoIterator<Item = (San, NodeName)>) {
-        self.remembered.extend(first);
-        let sans: Vec<San> = self.sans.keys().filter(|san| self.remembered.contains_key(*san)).cloned().collect();
-        for san in sans {
-            self.note_conflict(&san);
-        }
+    /// Takes in what was kept of an earlier run, before anything is added.
+    pub fn remember(&mut self, orders: impl IntoIterator<Item = (San, Order)>) {
+        self.remembered.extend(orders);
     }
 
     pub(super) fn add(&mut self, san: &San, node: &NodeName, moment: Moment) {
-        self.sans.entry(san.clone()).or_insert_with(|| Holders(Vec::new())).add(node, moment);
-        self.note_conflict(san);
+        self.sans.entry(san.clone()).or_default().add(node, moment);
+        self.note_contest(san);
     }
 
     pub(super) fn remove(&mut self, san: &San, node: &NodeName) {
@@ -94,17 +148,17 @@ impl Claims {
                 self.sans.remove(san);
             }
         }
-        self.note_conflict(san);
+        self.note_contest(san);
     }
 
     pub(super) fn add_range(&mut self, range: IpNet, node: &NodeName, moment: Moment) {
         let lengths = &mut self.lengths;
         let holders = self.ranges.entry(range).or_insert_with(|| {
             *lengths.entry(length(&range)).or_default() += 1;
-            Holders(Vec::new())
+            Holders::default()
         });
         holders.add(node, moment);
-        self.note_conflicts_within(&range);
+        self.note_contests_within(&range);
     }
 
     pub(super) fn remove_range(&mut self, range: &IpNet, node: &NodeName) {
@@ -119,7 +173,7 @@ impl Claims {
                 }
             }
         }
-        self.note_conflicts_within(range);
+        self.note_contests_within(range);
     }
 
     /// Whether another Node stands in the way of `node` having `san`, which its own Node may or may not claim.
@@ -127,10 +181,13 @@ impl Claims {
     pub fn contest(&self, san: &San, node: &NodeName) -> Option<Contest> {
         let holders = self.sans.get(san)?;
         let other = holders.0.iter().map(|(holder, _)| holder).find(|holder| *holder != node)?;
-        match self.first(san, holders) {
-            Some(first) if first == node => None,
-            Some(first) => Some(Contest::Later(first.clone())),
-            None => Some(Contest::Unknown(other.clone())),
+        let rank = |(holder, moment): &(NodeName, Moment)| self.rank(san, &Claim::Listed(holder.clone()), *moment);
+        let earliest = holders.0.iter().map(rank).min()?;
+        let mut first = holders.0.iter().filter(|holder| rank(holder) == earliest).map(|(holder, _)| holder);
+        match (first.next(), first.next()) {
+            (Some(first), None) if first == node => None,
+            (Some(first), None) => Some(Contest::Later(first.clone())),
+            (Some(_) | None, _) => Some(Contest::Unknown(other.clone())),
         }
     }
 
@@ -138,30 +195,42 @@ impl Claims {
     #[must_use]
     pub fn pod_range(&self, address: IpAddr, node: Option<&NodeName>) -> Option<PodRange> {
         let san = San::Ip(address);
-        let holders = self.sans.get(&san);
-        let own = node.and_then(|node| holders.and_then(|holders| holders.moment_of(node)));
-        let remembered = node.is_some() && self.remembered.get(&san) == node;
-        self.ranges_with(address).find_map(|(range, holders)| {
-            let (holder, since) = holders.0.iter().min_by_key(|(_, moment)| *moment)?;
-            match own {
-                _ if Some(holder) == node => Some(PodRange::Within(range, holder.clone())),
-                Some(own) if own < *since => None,
-                Some(own) if own == *since && remembered => None,
-                Some(own) if own == *since => Some(PodRange::Unknown(range, holder.clone())),
-                Some(_) | None => Some(PodRange::Within(range, holder.clone())),
-            }
+        let own = node.and_then(|node| {
+            let moment = self.sans.get(&san)?.moment_of(node)?;
+            Some(self.rank(&san, &Claim::Listed(node.clone()), moment))
+        });
+        self.overlays(&san).find_map(|(range, holder, since)| match own {
+            _ if Some(holder) == node => Some(PodRange::Within(range, holder.clone())),
+            Some(own) if own < since => None,
+            Some(own) if own == since => Some(PodRange::Unknown(range, holder.clone())),
+            Some(_) | None => Some(PodRange::Within(range, holder.clone())),
         })
     }
 
-    /// The conflicts that are open and who was first in each: what has to be remembered.
+    /// Everything that several Nodes claim, and in what order: what has to be remembered.
     #[must_use]
-    pub fn conflicts(&self) -> &BTreeMap<San, NodeName> {
-        &self.conflicts
+    pub fn contested(&self) -> &BTreeMap<San, Order> {
+        &self.contested
     }
 
     /// The Nodes that claim `san`.
     pub fn holders(&self, san: &San) -> impl Iterator<Item = &NodeName> {
         self.sans.get(san).into_iter().flat_map(|holders| holders.0.iter().map(|(node, _)| node))
+    }
+
+    fn rank(&self, san: &San, claim: &Claim, moment: Moment) -> Rank {
+        (moment, self.remembered.get(san).map_or(usize::MAX, |order| order.position(claim)))
+    }
+
+    /// The ranges of pods that an address is in, whose they are and since when.
+    fn overlays<'a>(&'a self, san: &'a San) -> impl Iterator<Item = (IpNet, &'a NodeName, Rank)> {
+        let ranges = san.as_ip().into_iter().flat_map(|address| self.ranges_with(address));
+        ranges.flat_map(move |(range, holders)| {
+            holders
+                .0
+                .iter()
+                .map(move |(node, moment)| (range, node, self.rank(san, &Claim::PodRange(node.clone()), *moment)))
+        })
     }
 
     fn ranges_with(&self, address: IpAddr) -> impl Iterator<Item = (IpNet, &Holders)> {
@@ -171,43 +240,40 @@ impl Claims {
         })
     }
 
-    fn first<'a>(&'a self, san: &San, holders: &'a Holders) -> Option<&'a NodeName> {
-        holders.first().or_else(|| {
-            let remembered = self.remembered.get(san)?;
-            holders.moment_of(remembered).map(|_| remembered)
-        })
-    }
-
-    fn note_conflict(&mut self, san: &San) {
-        match self.first_in_conflict(san).cloned() {
-            Some(first) => {
-                self.conflicts.insert(san.clone(), first);
+    fn note_contest(&mut self, san: &San) {
+        match self.order(san) {
+            Some(order) => {
+                self.contested.insert(san.clone(), order);
             }
             None => {
-                self.conflicts.remove(san);
+                self.contested.remove(san);
             }
         }
     }
 
-    /// Who was first with `san`, where others claim it too or have laid a range of pods over it since.
-    fn first_in_conflict(&self, san: &San) -> Option<&NodeName> {
+    /// In what order `san` was claimed, where several Nodes claim it.
+    fn order(&self, san: &San) -> Option<Order> {
         let holders = self.sans.get(san)?;
-        let first = self.first(san, holders)?;
-        let overlaid = || match san {
-            San::Dns(_) => false,
-            San::Ip(address) => {
-                self.ranges_with(*address).any(|(_, range)| range.0.iter().any(|(node, _)| node != first))
-                    && self.pod_range(*address, Some(first)).is_none()
-            }
-        };
-        (holders.0.len() > 1 || overlaid()).then_some(first)
+        let listed = holders.0.iter().map(|(node, moment)| {
+            let claim = Claim::Listed(node.clone());
+            (self.rank(san, &claim, *moment), claim)
+        });
+        let overlays = self.overlays(san).map(|(_, node, rank)| (rank, Claim::PodRange(node.clone())));
+        let mut claims: Vec<(Rank, Claim)> = listed.chain(overlays).collect();
+        let (_, one) = claims.first()?;
+        if claims.iter().all(|(_, claim)| claim.node() == one.node()) {
+            return None;
+        }
+        claims.sort_unstable();
+        let moments = claims.chunk_by(|(a, _), (b, _)| a == b);
+        Some(Order(moments.map(|moment| moment.iter().map(|(_, claim)| claim.clone()).collect()).collect()))
     }
 
-    fn note_conflicts_within(&mut self, range: &IpNet) {
+    fn note_contests_within(&mut self, range: &IpNet) {
         let (from, to) = (San::Ip(range.network()), San::Ip(range.broadcast()));
         let sans: Vec<San> = self.sans.range(from..=to).map(|(san, _)| san.clone()).collect();
         for san in sans {
-            self.note_conflict(&san);
+            self.note_contest(&san);
         }
     }
 }
@@ -229,11 +295,23 @@ mod tests {
     }
 
     fn claims(list: &[(&str, &str, Moment)]) -> Claims {
+        claims_after("", list)
+    }
+
+    /// Claims of a run that remembers an order for 10.0.0.1.
+    fn claims_after(order: &str, list: &[(&str, &str, Moment)]) -> Claims {
         let mut claims = Claims::default();
+        if !order.is_empty() {
+            claims.remember([(san("10.0.0.1"), order.parse().unwrap())]);
+        }
         for (holder, what, moment) in list {
             claims.add(&san(what), &node(holder), *moment);
         }
         claims
+    }
+
+    fn order(claims: &Claims, what: &str) -> Option<String> {
+        claims.contested().get(&san(what)).map(ToString::to_string)
     }
 
     #[test]
@@ -242,7 +320,7 @@ mod tests {
         assert_eq!(claims.contest(&san("10.0.0.1"), &node("victim")), None);
         assert_eq!(claims.contest(&san("10.0.0.1"), &node("thief")), Some(Contest::Later(node("victim"))));
         assert_eq!(claims.contest(&san("10.0.0.1"), &node("third")), Some(Contest::Later(node("victim"))));
-        assert_eq!(claims.conflicts().get(&san("10.0.0.1")), Some(&node("victim")));
+        assert_eq!(order(&claims, "10.0.0.1").as_deref(), Some("victim thief"));
     }
 
     #[test]
@@ -251,18 +329,25 @@ mod tests {
         assert_eq!(claims.contest(&san("10.0.0.1"), &node("a")), Some(Contest::Unknown(node("b"))));
         assert_eq!(claims.contest(&san("10.0.0.1"), &node("b")), Some(Contest::Unknown(node("a"))));
         assert!(claims.contest(&san("10.0.0.1"), &node("c")).is_some());
-        assert!(claims.conflicts().is_empty());
+        assert_eq!(order(&claims, "10.0.0.1").as_deref(), Some("a,b c"));
     }
 
     #[test]
-    fn what_an_earlier_run_saw_settles_it() {
-        let mut claims = claims(&[("a", "10.0.0.1", 0), ("b", "10.0.0.1", 0)]);
-        claims.remember([(san("10.0.0.1"), node("b"))]);
+    fn what_an_earlier_run_saw_settles_it_down_to_the_last() {
+        let mut claims = claims_after("b a c", &[("a", "10.0.0.1", 1), ("b", "10.0.0.1", 1), ("c", "10.0.0.1", 1)]);
+        assert_eq!(order(&claims, "10.0.0.1").as_deref(), Some("b a c"));
         assert_eq!(claims.contest(&san("10.0.0.1"), &node("b")), None);
-        assert_eq!(claims.contest(&san("10.0.0.1"), &node("a")), Some(Contest::Later(node("b"))));
         claims.remove(&san("10.0.0.1"), &node("b"));
         assert_eq!(claims.contest(&san("10.0.0.1"), &node("a")), None);
-        assert!(claims.conflicts().is_empty());
+        assert_eq!(claims.contest(&san("10.0.0.1"), &node("c")), Some(Contest::Later(node("a"))));
+        claims.add(&san("10.0.0.1"), &node("b"), 2);
+        assert_eq!(order(&claims, "10.0.0.1").as_deref(), Some("a c b"));
+    }
+
+    #[test]
+    fn who_came_while_nobody_looked_stands_behind_those_that_are_remembered() {
+        let claims = claims_after("b a", &[("new", "10.0.0.1", 1), ("a", "10.0.0.1", 1), ("b", "10.0.0.1", 1)]);
+        assert_eq!(order(&claims, "10.0.0.1").as_deref(), Some("b a new"));
     }
 
     #[test]
@@ -270,6 +355,7 @@ mod tests {
         let mut claims = claims(&[("victim", "10.0.0.1", 0), ("heir", "10.0.0.1", 1)]);
         claims.remove(&san("10.0.0.1"), &node("victim"));
         assert_eq!(claims.contest(&san("10.0.0.1"), &node("heir")), None);
+        assert_eq!(order(&claims, "10.0.0.1"), None);
         claims.add(&san("10.0.0.1"), &node("victim"), 2);
         assert_eq!(claims.contest(&san("10.0.0.1"), &node("victim")), Some(Contest::Later(node("heir"))));
     }
@@ -288,11 +374,34 @@ mod tests {
         assert_eq!(of("10.9.0.4", "pods"), within);
         assert_eq!(of("10.9.1.4", "late"), None);
         assert_eq!(claims.pod_range("fd00::1".parse().unwrap(), None), None);
-        // What has to survive a restart: who was there before the range.
-        assert_eq!(claims.conflicts().iter().collect::<Vec<_>>(), [(&san("10.9.0.1"), &node("early"))]);
+        let orders = ["10.9.0.1", "10.9.0.2", "10.9.0.3"].map(|address| order(&claims, address).unwrap());
+        assert_eq!(orders, ["early ~pods", "~pods late", "same,~pods"]);
         claims.remove_range(&range, &node("pods"));
-        assert!(claims.conflicts().is_empty());
+        assert!(claims.contested().is_empty());
         assert_eq!(claims.pod_range("10.9.0.2".parse().unwrap(), Some(&node("late"))), None);
         assert!(claims.lengths.is_empty() && claims.ranges.is_empty());
+    }
+
+    #[test]
+    fn a_restart_does_not_turn_a_pods_address_into_a_nodes() {
+        let range: IpNet = "10.0.0.0/24".parse().unwrap();
+        let mut claims = claims_after("~pods a b", &[("a", "10.0.0.1", 1), ("b", "10.0.0.1", 1)]);
+        claims.add_range(range, &node("pods"), 1);
+        let of = |name: &str| claims.pod_range("10.0.0.1".parse().unwrap(), Some(&node(name)));
+        assert_eq!(of("a"), Some(PodRange::Within(range, node("pods"))));
+        let mut claims = claims_after("a ~pods b", &[("a", "10.0.0.1", 1), ("b", "10.0.0.1", 1)]);
+        claims.add_range(range, &node("pods"), 1);
+        let of = |name: &str| claims.pod_range("10.0.0.1".parse().unwrap(), Some(&node(name)));
+        assert_eq!((of("a"), of("b")), (None, Some(PodRange::Within(range, node("pods")))));
+    }
+
+    #[test]
+    fn an_order_reads_as_it_is_written() {
+        for text in ["a", "a b", "a,b c", "~a b,~c", "worker-1.example.com ~worker-2"] {
+            assert_eq!(text.parse::<Order>().unwrap().to_string(), text);
+        }
+        for text in ["", "a  b", "a,,b", "~", "Not_A_Node", "~~a"] {
+            assert!(text.parse::<Order>().is_err(), "{text:?}");
+        }
     }
 }

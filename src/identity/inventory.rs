@@ -15,14 +15,17 @@ enum InventoryKind {
     NodeInventory,
 }
 
-/// The inventory file as it is written.
+/// Which names and addresses are whose, in the operator's own word.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct NodeInventory {
     #[allow(dead_code, reason = "read for its check only")]
+    /// `countersign/v1`.
     api_version: ApiVersion,
     #[allow(dead_code, reason = "read for its check only")]
+    /// `NodeInventory`.
     kind: InventoryKind,
+    /// The nodes, each once.
     nodes: Vec<InventoryNode>,
 }
 
@@ -30,9 +33,12 @@ struct NodeInventory {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct InventoryNode {
+    /// The name of its Node object.
     name: String,
+    /// Its addresses, and ranges in CIDR notation.
     #[serde(default)]
     addresses: Vec<String>,
+    /// Its host names.
     #[serde(default)]
     dns_names: Vec<String>,
 }
@@ -74,6 +80,12 @@ impl Inventory {
         }
         inventory.ranges = disjoint;
         if problems.is_empty() { Ok(inventory) } else { Err(FileError::new(problems)) }
+    }
+
+    /// The JSON Schema of an inventory file (draft 2020-12), made from the types that read it.
+    #[must_use]
+    pub fn json_schema() -> schemars::Schema {
+        schemars::schema_for!(NodeInventory)
     }
 
     fn add(&mut self, node: &InventoryNode, path: &FieldPath, file: &File<NodeInventory>, problems: &mut Vec<Problem>) {

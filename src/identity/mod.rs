@@ -6,7 +6,7 @@ mod inventory;
 mod node;
 mod protected;
 
-pub use claims::{Claims, Contest, Moment, PodRange};
+pub use claims::{Claim, Claims, Contest, Moment, Order, PodRange};
 pub use evidence::{Answer, Evidence};
 pub use inventory::Inventory;
 pub use node::{NodeChange, NodeIndex, NodeRecord, Nodes};

@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 
-use super::claims::{Claims, Moment};
+use super::claims::{Claims, Moment, Order};
 use crate::api;
 use crate::san::{NodeName, San};
 
@@ -173,9 +173,9 @@ impl NodeIndex {
         &self.claims
     }
 
-    /// Takes in what was kept of an earlier run: who was first in conflicts that were open then.
-    pub fn remember(&mut self, first: impl IntoIterator<Item = (San, NodeName)>) {
-        self.claims.remember(first);
+    /// Takes in what was kept of an earlier run, before any Node: in what order contested things were claimed.
+    pub fn remember(&mut self, orders: impl IntoIterator<Item = (San, Order)>) {
+        self.claims.remember(orders);
     }
 
     /// Labels are the same on thousands of Nodes; each text is kept once. Values that nobody has any more are dropped

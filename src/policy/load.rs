@@ -46,6 +46,14 @@ impl Policy {
     }
 }
 
+impl Policy {
+    /// The JSON Schema of a policy file (draft 2020-12), made from the types that read it.
+    #[must_use]
+    pub fn json_schema() -> schemars::Schema {
+        schemars::schema_for!(ServingPolicy)
+    }
+}
+
 /// Collects everything that is well-formed but makes no sense.
 struct Check<'a> {
     file: &'a File<ServingPolicy>,

@@ -234,7 +234,7 @@ async fn survives_restart() -> Result<()> {
     let kept: Api<k8s_openapi::api::core::v1::ConfigMap> = Api::namespaced(cluster.admin(), "countersign");
     wait::until("all conflicts to be kept", SOON, async || {
         let map = kept.get_opt("countersign-claims").await?;
-        let lines = map.and_then(|it| it.data).and_then(|it| it.get("first").map(|text| text.lines().count()));
+        let lines = map.and_then(|it| it.data).and_then(|it| it.get("order").map(|text| text.lines().count()));
         Ok((lines >= Some(2 * VICTIMS)).then_some(()))
     })
     .await?;

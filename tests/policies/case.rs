@@ -39,7 +39,7 @@ pub struct CaseFile {
     load_balancers: Vec<IpAddr>,
     /// The operator's inventory.
     inventory: Option<serde_yaml::Mapping>,
-    /// Who was first in conflicts that were open at an earlier run.
+    /// In what order contested things were claimed at an earlier run.
     #[serde(default)]
     remembered: BTreeMap<String, String>,
     /// The cluster's domain.
@@ -221,12 +221,11 @@ impl CaseFile {
 
     fn cluster(&self, case: &Case) -> Cluster {
         let mut nodes = NodeIndex::default();
+        let orders = self.remembered.iter();
+        nodes.remember(orders.map(|(san, order)| (San::from_node_address(san).unwrap(), order.parse().unwrap())));
         for source in case.nodes.as_ref().unwrap_or(&self.nodes) {
             nodes.apply(source.record(), source.seen);
         }
-        let remembered =
-            self.remembered.iter().map(|(san, node)| (San::from_node_address(san).unwrap(), node.parse().unwrap()));
-        nodes.remember(remembered);
         let ranges = self.service_ranges.iter().map(|range| range.parse().unwrap()).collect();
         let mut protected = Protected::new(self.cluster_domain.parse().unwrap(), ranges);
         protected.load_balancers = self.load_balancers.iter().copied().collect();
