@@ -58,16 +58,13 @@ struct World {
 impl World {
     fn see(&mut self, event: &Event) {
         self.moment += 1;
-        match &event.now {
-            Some((sans, ranges)) => {
-                let record = record(event.node, sans, ranges);
-                self.index.apply(record.clone(), self.moment);
-                self.nodes.insert(event.node, record);
-            }
-            None => {
-                self.index.remove(&name(event.node));
-                self.nodes.remove(&event.node);
-            }
+        if let Some((sans, ranges)) = &event.now {
+            let record = record(event.node, sans, ranges);
+            self.index.apply(record.clone(), self.moment);
+            self.nodes.insert(event.node, record);
+        } else {
+            self.index.remove(&name(event.node));
+            self.nodes.remove(&event.node);
         }
     }
 
@@ -144,10 +141,14 @@ proptest! {
             now: Some((owners.iter().map(|owner| *owner == Some(node)).collect(), vec![false; RANGES.len()])),
         };
         let (mut straight, mut winding) = (World::default(), World::default());
-        (0..NODES).for_each(|node| straight.see(&last(node)));
+        for node in 0..NODES {
+            straight.see(&last(node));
+        }
         // Whatever was before, in the end every Node is as it is there.
-        events.iter().for_each(|event| winding.see(event));
-        order.iter().for_each(|node| winding.see(&last(*node)));
+        let ends = order.iter().map(|node| last(*node));
+        for event in events.into_iter().chain(ends) {
+            winding.see(&event);
+        }
         prop_assert_eq!(straight.answers(), winding.answers());
         prop_assert!(winding.index.claims().contested().is_empty());
     }

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use k8s_openapi::api::core::v1::Node;
+use k8s_openapi::api::core::v1::{Node, NodeAddress};
 use k8s_openapi::api::events::v1::Event;
 use kube::api::{ListParams, Patch, PatchParams};
 use kube::{Api, Client, ResourceExt};
@@ -37,9 +37,11 @@ pub async fn act(control_plane: &ControlPlane, kubelets: &[Kubelet], screen: &Sc
     attempt
         .pending(&format!("{address}, which is {}'s", victim.name()), &own()?.ip(address), "AddressNotOwned")
         .await?;
-    attempt.plant(address).await?;
+    let before = attempt.plant(address).await?;
     let what = format!("{address} once more");
-    attempt.pending(&what, &own()?.ip(address), "ClaimedByAnotherNode").await
+    attempt.pending(&what, &own()?.ip(address), "ClaimedByAnotherNode").await?;
+    // The kubelet, which goes on, would ask for what its status lists.
+    attempt.set_addresses(&before).await
 }
 
 /// The client certificate that the kubelet has obtained and keeps in its directory.
@@ -95,14 +97,20 @@ impl Attempt<'_> {
         Ok(())
     }
 
-    /// A node may write its own status: the thief claims the address there.
-    async fn plant(&self, address: IpAddr) -> Result<()> {
+    /// A node may write its own status: the thief claims the address there. Returns what was there before.
+    async fn plant(&self, address: IpAddr) -> Result<Vec<NodeAddress>> {
         self.screen.node(self.thief_name, &format!("writes {address} into its own status.addresses"));
-        let nodes: Api<Node> = Api::all(self.thief.clone());
-        let own = nodes.get(self.thief_name).await?;
-        let mut addresses = own.status.and_then(|status| status.addresses).unwrap_or_default();
-        addresses.push(serde_json::from_value(json!({"type": "InternalIP", "address": address}))?);
+        let own = Api::<Node>::all(self.thief.clone()).get(self.thief_name).await?;
+        let before = own.status.and_then(|status| status.addresses).unwrap_or_default();
+        let mut addresses = before.clone();
+        addresses.push(NodeAddress { type_: "InternalIP".to_owned(), address: address.to_string() });
+        self.set_addresses(&addresses).await?;
+        Ok(before)
+    }
+
+    async fn set_addresses(&self, addresses: &[NodeAddress]) -> Result<()> {
         let patch = Patch::Merge(json!({"status": {"addresses": addresses}}));
+        let nodes: Api<Node> = Api::all(self.thief.clone());
         nodes.patch_status(self.thief_name, &PatchParams::default(), &patch).await?;
         Ok(())
     }

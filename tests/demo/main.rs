@@ -38,7 +38,7 @@ fn main() -> Result<()> {
 
 async fn run(keep: bool) -> Result<()> {
     let screen = Screen::new();
-    screen.title("A Kubernetes control plane, with nothing in it that approves serving certificates");
+    screen.title("A Kubernetes control plane, which approves no serving certificate by itself");
     let started = Instant::now();
     let options = control_plane::Options { signing_duration: LIFETIME, ..control_plane::Options::default() };
     let control_plane = ControlPlane::start(options).await?;
@@ -55,7 +55,7 @@ async fn run(keep: bool) -> Result<()> {
     let mut kubelets = vec![Kubelet::start(&control_plane, "node-1")?, Kubelet::start(&control_plane, "node-2")?];
     let certificates = try_join_all(kubelets.iter_mut().map(|kubelet| first_certificate(&screen, kubelet))).await?;
 
-    screen.title("They renew their certificates, which are good for a minute, with nobody attending");
+    screen.title("They renew them with nobody attending: a certificate is good for a minute here");
     let rotated = kubelets.iter_mut().zip(certificates).map(|(kubelet, first)| rotate(&screen, kubelet, first));
     try_join_all(rotated).await?;
 
@@ -93,7 +93,7 @@ async fn first_certificate(screen: &Screen, kubelet: &mut Kubelet) -> Result<Vec
     screen.node(kubelet.name(), "kubelet-server-current.pem is there");
     kubelet.wait_until_presented(&certificate).await?;
     let endpoint = kubelet.endpoint()?;
-    screen.node(kubelet.name(), &format!("https://{endpoint} presents it, and it verifies against the CA"));
+    screen.node(kubelet.name(), &format!("https://{endpoint} presents it: verified by the CA"));
     Ok(certificate)
 }
 
@@ -113,7 +113,8 @@ async fn stay(screen: &Screen, control_plane: &ControlPlane, controller: &Contro
     screen.title("It goes on. Ctrl-C ends it, and nothing is left behind");
     screen.say("The cluster is in namespaces of its own. From another terminal:");
     screen.plain("");
-    screen.plain("  enter() { nsenter --target $(pgrep --newest --full 'control-plane kube-apiserver') \\");
+    let cluster = control_plane.directory().file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    screen.plain(&format!("  enter() {{ nsenter --target $(pgrep --full 'kube-apiserver .*{cluster}') \\"));
     screen.plain("      --net --mount $([ $(id -u) = 0 ] || echo --user --preserve-credentials) \"$@\"; }");
     screen.plain(&format!("  export KUBECONFIG={}", kubeconfig.display()));
     screen.plain(&format!("  enter {} kubectl get csr", binary.display()));
