@@ -8,7 +8,7 @@ use tokio::time::timeout;
 
 use crate::api::KUBELET_SERVING;
 use crate::client::{REQUEST_TIMEOUT, describe};
-use crate::policy::{Mode, Policy};
+use crate::policy::{Mode, Policy, Source};
 
 /// One permission that is needed.
 struct Permission {
@@ -86,6 +86,16 @@ const READ: &[Permission] = &[
 const LOAD_BALANCERS: &[Permission] =
     &[Permission::new("list", "", "services"), Permission::new("watch", "", "services")];
 
+/// Needed where a rule asks for Machines, of whichever kind: it may appear later.
+const MACHINES: [[Permission; 2]; 3] = [
+    [Permission::new("list", "cluster.x-k8s.io", "machines"), Permission::new("watch", "cluster.x-k8s.io", "machines")],
+    [
+        Permission::new("list", "machine.openshift.io", "machines"),
+        Permission::new("watch", "machine.openshift.io", "machines"),
+    ],
+    [Permission::new("list", "cluster.k8s.io", "machines"), Permission::new("watch", "cluster.k8s.io", "machines")],
+];
+
 /// Needed where answers are written (upstream: the admission plugin CertificateApproval).
 const WRITE: &[Permission] = &[
     Permission { subresource: Some("approval"), ..Permission::new("patch", CERTIFICATES, REQUESTS) },
@@ -103,7 +113,8 @@ pub async fn check(client: &Client, server: &str, policy: &Policy) -> anyhow::Re
     };
     let mut missing = Vec::new();
     let load_balancers = if policy.protects_load_balancers() { LOAD_BALANCERS } else { &[] };
-    for permission in READ.iter().chain(load_balancers).chain(write) {
+    let machines = if policy.asks(Source::Machine) { MACHINES.as_flattened() } else { &[] };
+    for permission in READ.iter().chain(load_balancers).chain(machines).chain(write) {
         if !is_allowed(client, server, permission).await? {
             missing.push(permission.describe());
         }

@@ -143,6 +143,24 @@ where
 pub const PLURALS: &[&str] =
     &["nodes", "certificatesigningrequests", "servicecidrs", "endpointslices", "configmaps", "services"];
 
+/// A kind of Machine.
+#[derive(Debug)]
+pub struct MachineKind {
+    /// As it is called in messages: `machines` and the group.
+    pub name: &'static str,
+    /// Its API group.
+    pub group: &'static str,
+    /// The versions that are understood, best first.
+    pub versions: &'static [&'static str],
+}
+
+/// The kinds of Machine there are: Cluster API, OpenShift, kubermatic's machine-controller.
+pub const MACHINES: &[MachineKind] = &[
+    MachineKind { name: "machines.cluster.x-k8s.io", group: "cluster.x-k8s.io", versions: &["v1beta2", "v1beta1"] },
+    MachineKind { name: "machines.machine.openshift.io", group: "machine.openshift.io", versions: &["v1beta1"] },
+    MachineKind { name: "machines.cluster.k8s.io", group: "cluster.k8s.io", versions: &["v1alpha1"] },
+];
+
 /// What a request to the API server is for.
 struct Operation {
     name: &'static str,
@@ -157,6 +175,11 @@ impl Operation {
         let watching = uri.query().is_some_and(|query| query.split('&').any(|pair| pair == "watch=true"));
         let plural = |segment: &str| PLURALS.iter().copied().find(|plural| *plural == segment);
         let (name, watches) = match (request.method(), parent, last) {
+            (&Method::GET, _, "machines") if watching => {
+                let group = segments.next().unwrap_or_default();
+                ("watch", MACHINES.iter().find(|kind| kind.group == group).map(|kind| kind.name))
+            }
+            (&Method::GET, _, "machines") => ("list", None),
             (&Method::GET, _, last) if watching => ("watch", plural(last)),
             (&Method::GET, "nodes", _) => ("get_node", None),
             (&Method::GET, "certificatesigningrequests", _) => ("get_request", None),

@@ -3,7 +3,7 @@
 //! ```text
 //!  API watch ─► trimmed stores ─► per-node queue ──┐
 //!  CertificateSigningRequest ─read──► ServingRequest ─┐
-//!  Node, inventory, Services ───────► Facts ──────────┼─► evaluate ─► Verdict ─► plan ─► approval write ─► log, Event, metric
+//!  Nodes, Machines, inventory, … ───► Facts ──────────┼─► evaluate ─► Verdict ─► plan ─► approval write ─► log, Event, metric
 //!  policy YAML ─load────────────────► Policy ─────────┘       (pure, sync, no clock)     (the only writer)
 //! ```
 //!

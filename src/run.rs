@@ -35,8 +35,10 @@ pub async fn run(arguments: RunArguments) -> anyhow::Result<()> {
     metrics.policy_reload_timestamp.set(Timestamp::now().as_duration().as_secs_f64());
     let followed = client::PLURALS.iter().filter(|kind| **kind != "services" || policy.protects_load_balancers());
     let watched = Watches::new(&followed.copied().collect::<Vec<_>>());
-    let client = client::client(config, metrics.clone(), watched.clone())
-        .map_err(|error| anyhow::anyhow!("cannot connect to {server}: {}", client::describe(&error)))?;
+    let machines = Watches::new(&client::MACHINES.iter().map(|kind| kind.name).collect::<Vec<_>>());
+    let cannot = |error| anyhow::anyhow!("cannot connect to {server}: {}", client::describe(&error));
+    let machine_client = client::client(config.clone(), metrics.clone(), machines.clone()).map_err(cannot)?;
+    let client = client::client(config, metrics.clone(), watched.clone()).map_err(cannot)?;
     tokio::select! {
         checked = access::check(&client, &server, &policy) => checked?,
         _ = stop.wait_for(|stop| *stop) => return Ok(()),
@@ -56,7 +58,7 @@ pub async fn run(arguments: RunArguments) -> anyhow::Result<()> {
         service_ranges: arguments.service_cidr,
         workers: arguments.workers.into(),
     };
-    let (controller, send_events) = Controller::new(settings, &client, watched.clone(), metrics.clone());
+    let (controller, send_events) = Controller::new(settings, &client, [watched.clone(), machines], metrics.clone());
     let admin = Arc::new(Admin { metrics: metrics.clone(), watched, controller: controller.clone() });
     let mut background = JoinSet::new();
     background.spawn(send_events);
@@ -64,7 +66,7 @@ pub async fn run(arguments: RunArguments) -> anyhow::Result<()> {
         admin::serve(listener, admin).await.unwrap_or_else(|error| tracing::error!(%error, "the admin port broke"));
     });
     background.spawn(reload::follow(controller.clone(), metrics, arguments.policy, arguments.inventory));
-    controller.run(client, stop).await;
+    controller.run(client, machine_client, stop).await;
     tracing::info!("stopped");
     Ok(())
 }

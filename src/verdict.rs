@@ -67,6 +67,7 @@ impl fmt::Display for Approval {
 fn place(source: Source, node: &NodeName) -> String {
     match source {
         Source::Node => format!("status.addresses of Node {node}"),
+        Source::Machine => format!("status.addresses of node {node}'s Machine"),
         Source::Inventory => "the inventory".to_owned(),
     }
 }

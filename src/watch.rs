@@ -57,7 +57,8 @@ impl Watched {
         *self.health.borrow() == Health::Live
     }
 
-    fn set(&self, new: Health) {
+    /// Notes how it goes now.
+    pub fn set(&self, new: Health) {
         if *self.health.borrow() != new {
             self.health.send_replace(new);
             self.any.send_replace(());
@@ -142,9 +143,24 @@ impl Watches {
 }
 
 /// Follows the objects of one kind for ever, through every error, and hands each event to `sink`.
+pub async fn follow_known<K>(api: Api<K>, config: Config, watched: Arc<Watched>, mut sink: impl FnMut(Event<K>))
+where
+    K: Resource + Clone + Debug + DeserializeOwned + Send + 'static,
+{
+    loop {
+        follow(api.clone(), config.clone(), watched.clone(), &mut sink).await;
+        // A server that does not know the kind has no such objects; it may learn of it later.
+        tracing::info!(objects = watched.name, "the API server does not have this kind of object");
+        watched.set(Health::Live);
+        tokio::time::sleep(UNKNOWN_KIND).await;
+    }
+}
+
+/// Follows the objects of one kind through every error, and hands each event to `sink`. Returns when the server does not
+/// know the kind.
 pub async fn follow<K>(api: Api<K>, config: Config, watched: Arc<Watched>, mut sink: impl FnMut(Event<K>))
 where
-    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
+    K: Resource + Clone + Debug + DeserializeOwned + Send + 'static,
 {
     let mut events = watcher(api, config.timeout(WATCH_SECONDS)).default_backoff().boxed();
     while let Some(event) = events.next().await {
@@ -160,12 +176,10 @@ where
                     watched.set(health);
                 }
             }
-            Err(watcher::Error::InitialListFailed(kube::Error::Api(status))) if status.code == 404 => {
-                // A server that does not know the kind has no such objects; it may learn of it later.
-                tracing::info!(objects = watched.name, "the API server does not have this kind of object");
-                watched.set(Health::Live);
-                tokio::time::sleep(UNKNOWN_KIND).await;
-            }
+            Err(
+                watcher::Error::InitialListFailed(kube::Error::Api(status))
+                | watcher::Error::WatchStartFailed(kube::Error::Api(status)),
+            ) if status.code == 404 => return,
             Err(error) => watched.failed(&error),
         }
     }

@@ -32,10 +32,12 @@ macro_rules! resource {
 use resource;
 
 mod csr;
+mod machine;
 mod node;
 mod surroundings;
 
 pub use csr::{CertificateSigningRequest, Condition, KUBELET_SERVING, RequestBytes};
+pub use machine::Machine;
 pub use node::Node;
 pub use surroundings::{ConfigMap, EndpointSlice, Service, ServiceCidr};
 
@@ -45,12 +47,13 @@ use std::collections::BTreeMap;
 use kube::core::ObjectMeta;
 use serde::{Deserialize, Deserializer};
 
-/// Reads the six fields of metadata that are used and skips the others.
+/// Reads the seven fields of metadata that are used and skips the others.
 fn metadata<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ObjectMeta, D::Error> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
     struct Metadata {
         name: Option<String>,
+        namespace: Option<String>,
         uid: Option<String>,
         resource_version: Option<String>,
         creation_timestamp: Option<Time>,
@@ -60,6 +63,7 @@ fn metadata<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ObjectMeta, D:
     let read = Metadata::deserialize(deserializer)?;
     Ok(ObjectMeta {
         name: read.name,
+        namespace: read.namespace,
         uid: read.uid,
         resource_version: read.resource_version,
         creation_timestamp: read.creation_timestamp,
@@ -67,4 +71,23 @@ fn metadata<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ObjectMeta, D:
         labels: read.labels,
         ..ObjectMeta::default()
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keeps_what_tells_objects_apart_and_skips_what_is_large() {
+        let service = serde_json::json!({
+            "metadata": {
+                "name": "a", "namespace": "b", "uid": "c", "resourceVersion": "1", "labels": {"d": "e"},
+                "annotations": {"f": "g"}, "managedFields": [{"manager": "h"}],
+            },
+        });
+        let metadata = serde_json::from_value::<Service>(service).unwrap().metadata;
+        assert_eq!((metadata.name.as_deref(), metadata.namespace.as_deref()), (Some("a"), Some("b")));
+        assert_eq!((metadata.uid.as_deref(), metadata.resource_version.as_deref()), (Some("c"), Some("1")));
+        assert!(metadata.labels.is_some() && metadata.annotations.is_none() && metadata.managed_fields.is_none());
+    }
 }

@@ -22,6 +22,9 @@ pub struct Spec {
     /// The ranges of the node's pods, in CIDR notation.
     #[serde(default, rename = "podCIDRs")]
     pub pod_cidrs: Vec<String>,
+    /// What the infrastructure calls the machine that the node runs on.
+    #[serde(default, rename = "providerID")]
+    pub provider_id: Option<String>,
 }
 
 /// `status` of a Node.

@@ -16,7 +16,7 @@ use super::surroundings::Protecting;
 use crate::api::{CertificateSigningRequest, ConfigMap, EndpointSlice, KUBELET_SERVING, Node, Service, ServiceCidr};
 use crate::identity::NodeRecord;
 use crate::san::NodeName;
-use crate::watch::follow;
+use crate::watch::{Watches, follow_known};
 
 impl Controller {
     /// Follows everything that decisions rest on.
@@ -34,13 +34,14 @@ impl Controller {
         if self.watched.get("services").is_some() {
             tasks.spawn(self.clone().follow_protecting(Api::<Service>::all(client.clone()), all(), "services"));
         }
-        tasks.spawn(self.clone().push_all_when_live());
+        tasks.spawn(self.clone().push_all_when_live(self.watched.clone()));
+        tasks.spawn(self.clone().push_all_when_live(self.machine_watches.clone()));
     }
 
     async fn follow_nodes(self: Arc<Self>, client: Client) {
         let Some(watched) = self.watched.get("nodes").cloned() else { return };
         let mut listed = HashSet::new();
-        follow(Api::<Node>::all(client), Config::default(), watched, move |event| {
+        follow_known(Api::<Node>::all(client), Config::default(), watched, move |event| {
             let mut store = self.store.lock();
             match event {
                 Event::Init => {
@@ -78,7 +79,7 @@ impl Controller {
         let Some(watched) = self.watched.get("certificatesigningrequests").cloned() else { return };
         let mut listed = HashSet::new();
         let config = Config::default().fields(&format!("spec.signerName={KUBELET_SERVING}"));
-        follow(Api::<CertificateSigningRequest>::all(client), config, watched, move |event| match event {
+        follow_known(Api::<CertificateSigningRequest>::all(client), config, watched, move |event| match event {
             Event::Init => listed.clear(),
             Event::InitApply(csr) => {
                 listed.extend(csr.metadata.name.as_deref().map(Arc::from));
@@ -112,7 +113,7 @@ impl Controller {
         let Some(watched) = self.watched.get(name).cloned() else { return };
         let key = |object: &K| format!("{}/{}", object.namespace().unwrap_or_default(), object.name_any());
         let mut listed = HashSet::new();
-        follow(api, config, watched, move |event| {
+        follow_known(api, config, watched, move |event| {
             let surroundings = &mut self.store.lock().surroundings;
             match event {
                 Event::Init => listed.clear(),
@@ -136,11 +137,11 @@ impl Controller {
     }
 
     /// A request that waits only because something could not be followed is looked at as soon as it can.
-    async fn push_all_when_live(self: Arc<Self>) {
+    async fn push_all_when_live(self: Arc<Self>, watches: Watches) {
         loop {
-            self.watched.until_live().await;
+            watches.until_live().await;
             self.push_all();
-            self.watched.until_not_live().await;
+            watches.until_not_live().await;
         }
     }
 }

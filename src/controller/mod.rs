@@ -8,6 +8,7 @@
 mod api;
 mod event;
 mod follow;
+mod machines;
 mod memory;
 mod plan;
 mod queue;
@@ -53,6 +54,7 @@ pub struct Controller {
     cluster: Cluster,
     memory: Memory,
     watched: Watches,
+    machine_watches: Watches,
     events: Recorder,
     metrics: Arc<Metrics>,
 }
@@ -83,7 +85,7 @@ impl Controller {
     pub fn new(
         settings: Settings,
         client: &Client,
-        watched: Watches,
+        [watched, machine_watches]: [Watches; 2],
         metrics: Arc<Metrics>,
     ) -> (Arc<Self>, impl Future<Output = ()> + Send + use<>) {
         let cluster = Cluster::new(client.clone());
@@ -97,6 +99,7 @@ impl Controller {
             cluster,
             memory: Memory::new(client.clone()),
             watched,
+            machine_watches,
             events,
             metrics,
         };
@@ -104,13 +107,14 @@ impl Controller {
     }
 
     /// Follows the cluster and answers requests, until `stop` turns true; then finishes what is on its way.
-    pub async fn run(self: Arc<Self>, client: Client, mut stop: watch::Receiver<bool>) {
+    pub async fn run(self: Arc<Self>, client: Client, machines: Client, mut stop: watch::Receiver<bool>) {
         let mut background = JoinSet::new();
         let kept = tokio::select! {
             kept = self.recall_contested() => kept,
             _ = stop.wait_for(|stop| *stop) => return,
         };
         self.follow_all(&client, &mut background);
+        self.follow_all_machines(&machines, &mut background);
         background.spawn(self.clone().keep_contested(kept));
 
         let mut workers = JoinSet::new();

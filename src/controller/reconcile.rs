@@ -101,6 +101,7 @@ impl Controller {
     ) -> Option<(Decided, Option<NodeName>)> {
         let orders = self.orders();
         let unavailable = self.watched.not_live();
+        let machines_unavailable = self.machine_watches.not_live();
         let store = self.store.lock();
         let pending = store.pending(name)?.clone();
         let (uid, created) = store.identity(name).map(|(uid, created)| (uid.to_owned(), created))?;
@@ -108,6 +109,8 @@ impl Controller {
             now: Timestamp::now(),
             nodes: Nodes::new(&store.nodes, fresh),
             unavailable: &unavailable,
+            machines: &store.machines,
+            machines_unavailable: &machines_unavailable,
             inventory: orders.inventory.as_deref(),
             protected: store.surroundings.protected(),
             superseded: store.queue.is_superseded(name),

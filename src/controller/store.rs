@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use super::queue::Queue;
 use super::surroundings::Surroundings;
 use crate::api::{CertificateSigningRequest, Condition, KUBELET_SERVING};
-use crate::identity::{Moment, NodeChange, NodeIndex, NodeRecord};
+use crate::identity::{MachineIndex, MachineRecord, Moment, NodeChange, NodeIndex, NodeRecord};
 use crate::policy::Budget;
 use crate::request::Reading;
 use crate::san::NodeName;
@@ -31,6 +31,7 @@ pub(crate) const QUEUED: &str = "Queued";
 pub(super) struct Store {
     pub(super) nodes: NodeIndex,
     pub(super) queue: Queue,
+    pub(super) machines: MachineIndex,
     pub(super) surroundings: Surroundings,
     requests: HashMap<Arc<str>, Entry>,
     budgets: HashMap<NodeName, Budget>,
@@ -96,6 +97,7 @@ impl Store {
         Self {
             nodes: NodeIndex::default(),
             queue: Queue::default(),
+            machines: MachineIndex::default(),
             surroundings,
             requests: HashMap::new(),
             budgets: HashMap::new(),
@@ -178,6 +180,13 @@ impl Store {
         let gone: Vec<NodeName> = self.nodes.names().filter(|name| !names.contains(*name)).cloned().collect();
         for name in gone {
             self.remove_node(&name);
+        }
+    }
+
+    /// Takes in a Machine as it is now.
+    pub(super) fn apply_machine(&mut self, key: &str, record: Option<MachineRecord>) {
+        for node in self.machines.apply(key, record) {
+            self.push_requests_of(&node);
         }
     }
 

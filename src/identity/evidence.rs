@@ -1,6 +1,6 @@
 //! What each source says about a node and one name or address.
 
-use super::{Inventory, NodeRecord};
+use super::{Inventory, MachineIndex, NodeRecord};
 use crate::policy::Source;
 use crate::san::{NodeName, San};
 
@@ -20,6 +20,8 @@ pub enum Answer {
 pub struct Evidence<'a> {
     /// The Node object.
     pub record: &'a NodeRecord,
+    /// The Machines on which Nodes run.
+    pub machines: &'a MachineIndex,
     /// The operator's inventory, where there is one.
     pub inventory: Option<&'a Inventory>,
 }
@@ -31,6 +33,7 @@ impl Evidence<'_> {
         let owned = |owned: bool| if owned { Answer::Owned } else { Answer::NotOwned };
         match source {
             Source::Node => owned(self.record.lists(san)),
+            Source::Machine => owned(self.machines.vouch(self.record, san)),
             Source::Inventory => match self.inventory {
                 Some(inventory) => owned(inventory.owner(san) == Some(node)),
                 None => Answer::Unavailable,

@@ -3,11 +3,13 @@
 mod claims;
 mod evidence;
 mod inventory;
+mod machine;
 mod node;
 mod protected;
 
 pub use claims::{Claim, Claims, Contest, Moment, Order, PodRange};
 pub use evidence::{Answer, Evidence};
 pub use inventory::Inventory;
+pub use machine::{MachineIndex, MachineRecord};
 pub use node::{NodeChange, NodeIndex, NodeRecord, Nodes};
 pub use protected::{Additions, ApiServer, ClusterDomain, Protected, ProtectedName, Protection};

@@ -20,6 +20,7 @@ pub struct NodeRecord {
     deleting: bool,
     addresses: Vec<San>,
     pod_ranges: Vec<IpNet>,
+    provider_id: Option<String>,
     labels: Vec<(Arc<str>, Arc<str>)>,
 }
 
@@ -48,6 +49,7 @@ impl NodeRecord {
             deleting: node.metadata.deletion_timestamp.is_some(),
             addresses,
             pod_ranges,
+            provider_id: node.spec.provider_id.clone(),
             labels: labels.map(|(key, value)| (key.as_str().into(), value.as_str().into())).collect(),
         })
     }
@@ -74,6 +76,12 @@ impl NodeRecord {
     #[must_use]
     pub fn lists(&self, san: &San) -> bool {
         self.addresses.binary_search(san).is_ok()
+    }
+
+    /// What the infrastructure calls the machine that the node runs on, as far as the Node says.
+    #[must_use]
+    pub fn provider_id(&self) -> Option<&str> {
+        self.provider_id.as_deref()
     }
 
     /// Whether the Node is labelled as one of the control plane.

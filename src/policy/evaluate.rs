@@ -1,7 +1,7 @@
 use jiff::Timestamp;
 
 use super::{Budget, Policy, Refusal, Require, Rule, Selection, Source};
-use crate::identity::{Answer, Evidence, Inventory, NodeRecord, Nodes, PodRange, Protected, Protection};
+use crate::identity::{Answer, Evidence, Inventory, MachineIndex, NodeRecord, Nodes, PodRange, Protected, Protection};
 use crate::request::{Reading, RefusedRequest, ServingRequest};
 use crate::san::{NodeName, San};
 use crate::verdict::{Approval, DeferReason, DenyReason, NonEmpty, NotOwned, Unavailable, Verdict};
@@ -16,6 +16,10 @@ pub struct Facts<'a> {
     /// The kinds of object that do not follow the cluster at the moment. Nothing is approved while there are any:
     /// another Node may have come up under the requested name.
     pub unavailable: &'a [&'static str],
+    /// The Machines on which Nodes run.
+    pub machines: &'a MachineIndex,
+    /// The kinds of Machine that do not follow the cluster at the moment; only matters to rules that ask for them.
+    pub machines_unavailable: &'a [&'static str],
     /// The operator's inventory, where there is one.
     pub inventory: Option<&'a Inventory>,
     /// What no node may have.
@@ -129,7 +133,7 @@ fn evaluate_serving(
         };
     }
     let Some(record) = record else { return Verdict::Defer(NonEmpty::one(missing(request.node()))) };
-    let evidence = Evidence { record, inventory: facts.inventory };
+    let evidence = Evidence { record, machines: facts.machines, inventory: facts.inventory };
     let doubts = doubts(request, &evidence, facts, rule);
     match NonEmpty::from_vec(doubts) {
         Some(reasons) => Verdict::Defer(reasons),
@@ -187,9 +191,12 @@ fn takings(sans: &[San], node: Option<&NodeName>, facts: &Facts<'_>, policy: &Po
     reasons
 }
 
-/// Whether the operator's own word, which no node can write, says that it is this node's.
+/// Whether the operator's inventory or a Machine, which no node can write, says that it is this node's.
 fn settled(san: &San, node: Option<&NodeName>, facts: &Facts<'_>) -> bool {
-    node.is_some() && facts.inventory.and_then(|inventory| inventory.owner(san)) == node
+    let Some(node) = node else { return false };
+    let by_inventory = facts.inventory.is_some_and(|inventory| inventory.owner(san) == Some(node));
+    let by_machine = || facts.nodes.get(node).is_some_and(|record| facts.machines.vouch(record, san));
+    by_inventory || by_machine()
 }
 
 /// What is not right yet.
@@ -210,7 +217,9 @@ fn doubts(request: &ServingRequest, evidence: &Evidence<'_>, facts: &Facts<'_>, 
     if sources.contains(&Source::Inventory) && facts.inventory.is_none() {
         reasons.push(DeferReason::SourceUnavailable(Unavailable::NoInventory));
     }
-    reasons.extend(facts.unavailable.iter().map(|kind| DeferReason::SourceUnavailable(Unavailable::Watch(kind))));
+    let machines = if sources.contains(&Source::Machine) { facts.machines_unavailable } else { &[] };
+    let unavailable = facts.unavailable.iter().chain(machines);
+    reasons.extend(unavailable.map(|kind| DeferReason::SourceUnavailable(Unavailable::Watch(kind))));
     let per_hour = rule.approvals_per_hour();
     let wait = facts.budget.map(|budget| budget.wait(per_hour, facts.now)).unwrap_or_default();
     if !wait.is_zero() {

@@ -265,9 +265,10 @@ mod tests {
                  `superseded`, `otherRequestors`, `rules`; did you mean `mode`?",
                 "line 7, column 5: rules[0].match.nodeName: unknown field `nodeName`, expected `nodeNames` or \
                  `nodeSelector`; did you mean `nodeNames`?",
-                "line 8, column 24: rules[0].identity.sources[0]: unknown variant `oracle`, expected `node` or `inventory`",
-                "line 8, column 32: rules[0].identity.sources[1]: unknown variant `nod`, expected `node` or \
-                 `inventory`; did you mean `node`?",
+                "line 8, column 24: rules[0].identity.sources[0]: unknown variant `oracle`, expected one of `node`, `machine`, \
+                 `inventory`",
+                "line 8, column 32: rules[0].identity.sources[1]: unknown variant `nod`, expected one of `node`, \
+                 `machine`, `inventory`; did you mean `node`?",
                 "line 9, column 3: rules[1]: missing field `name`",
                 "line 11, column 3: rules[2].onViolation: unknown variant `shout`, expected `deny` or `leave`",
             ]

@@ -63,6 +63,12 @@ impl Policy {
         self.rules.iter()
     }
 
+    /// Whether any rule asks this source.
+    #[must_use]
+    pub fn asks(&self, source: Source) -> bool {
+        self.rules.iter().any(|rule| rule.sources().0.contains(&source))
+    }
+
     /// Whether the load balancer and external addresses of Services are protected.
     #[must_use]
     pub fn protects_load_balancers(&self) -> bool {

@@ -194,6 +194,8 @@ impl Default for Identity {
 pub enum Source {
     /// The Node object's `status.addresses`: the kubelet's own word, unless a cloud controller owns them.
     Node,
+    /// The Machine that the Node runs on, of Cluster API, OpenShift or kubermatic: nodes cannot write it.
+    Machine,
     /// The operator's inventory file.
     Inventory,
 }

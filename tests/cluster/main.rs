@@ -12,6 +12,7 @@ mod denials;
 mod faults;
 mod fixture;
 mod kubelets;
+mod machines;
 mod reloads;
 mod startup;
 
@@ -25,6 +26,7 @@ fn main() -> anyhow::Result<()> {
         denials::trials(),
         deferrals::trials(),
         compromised::trials(),
+        machines::trials(),
         reloads::trials(),
         faults::trials(),
         startup::trials(),

@@ -1,7 +1,7 @@
 //! CertificateSigningRequests as the API server gives them, and what becomes of them.
 
 use countersign::api::{CertificateSigningRequest, KUBELET_SERVING};
-use countersign::identity::{Inventory, NodeIndex, NodeRecord, Nodes, Protected};
+use countersign::identity::{Inventory, MachineIndex, NodeIndex, NodeRecord, Nodes, Protected};
 use countersign::policy::{Budget, Evaluation, Facts, Policy, evaluate};
 use countersign::request::Reading;
 use countersign::verdict::{DeferReason, DenyReason, Verdict};
@@ -77,6 +77,8 @@ impl Csr {
             now: Timestamp::UNIX_EPOCH,
             nodes: Nodes::new(&cluster.nodes, &[]),
             unavailable: &cluster.unavailable,
+            machines: &cluster.machines,
+            machines_unavailable: &[],
             inventory: cluster.inventory.as_ref(),
             protected: &cluster.protected,
             superseded: cluster.superseded,
@@ -90,6 +92,7 @@ impl Csr {
 pub struct Cluster {
     pub nodes: NodeIndex,
     pub unavailable: Vec<&'static str>,
+    pub machines: MachineIndex,
     pub inventory: Option<Inventory>,
     pub budget: Option<Budget>,
     pub protected: Protected,
@@ -106,6 +109,7 @@ impl Default for Cluster {
         Self {
             nodes,
             unavailable: Vec::new(),
+            machines: MachineIndex::default(),
             inventory: None,
             budget: None,
             protected: Protected::new("cluster.local".parse().unwrap(), vec!["10.96.0.0/12".parse().unwrap()]),

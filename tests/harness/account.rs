@@ -37,6 +37,10 @@ pub fn controller_rules() -> Result<Vec<PolicyRule>> {
         {"apiGroups": [""], "resources": ["nodes"], "verbs": ["get", "list", "watch"]},
         {"apiGroups": ["networking.k8s.io"], "resources": ["servicecidrs"], "verbs": ["list", "watch"]},
         {"apiGroups": [""], "resources": ["services"], "verbs": ["list", "watch"]},
+        {
+            "apiGroups": ["cluster.x-k8s.io", "machine.openshift.io", "cluster.k8s.io"], "resources": ["machines"],
+            "verbs": ["list", "watch"]
+        },
         {"apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": ["create"]},
     ]))
 }

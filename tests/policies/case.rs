@@ -5,7 +5,7 @@ use std::fs;
 use std::net::IpAddr;
 use std::path::Path;
 
-use countersign::identity::{Inventory, NodeIndex, NodeRecord, Protected};
+use countersign::identity::{Inventory, MachineIndex, MachineRecord, NodeIndex, NodeRecord, Protected};
 use countersign::policy::{Budget, Policy, Rule};
 use countersign::san::San;
 use jiff::Timestamp;
@@ -37,6 +37,9 @@ pub struct CaseFile {
     /// Addresses of load balancers, where the policy has them protected.
     #[serde(default)]
     load_balancers: Vec<IpAddr>,
+    /// The Machines that Nodes run on.
+    #[serde(default)]
+    machines: Vec<MachineSource>,
     /// The operator's inventory.
     inventory: Option<serde_yaml::Mapping>,
     /// In what order contested things were claimed at an earlier run.
@@ -105,9 +108,31 @@ struct NodeSource {
     /// The ranges of its pods.
     #[serde(default)]
     pod_ranges: Vec<String>,
+    provider_id: Option<String>,
     /// When its claims were seen: later than those of a smaller number, and of equal ones nobody knows.
     #[serde(default)]
     seen: u64,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct MachineSource {
+    node: String,
+    #[serde(default)]
+    addresses: Vec<String>,
+    provider_id: Option<String>,
+}
+
+impl MachineSource {
+    fn record(&self) -> Option<MachineRecord> {
+        let addresses: Vec<_> = self.addresses.iter().map(|a| json!({"type": "InternalIP", "address": a})).collect();
+        let machine = json!({
+            "metadata": {"name": "machine"},
+            "spec": {"providerID": self.provider_id},
+            "status": {"nodeRef": {"name": self.node}, "addresses": addresses},
+        });
+        MachineRecord::read(&serde_json::from_value(machine).unwrap())
+    }
 }
 
 fn cluster_local() -> String {
@@ -130,7 +155,7 @@ impl NodeSource {
                 "labels": self.labels,
                 "deletionTimestamp": self.deleting.then_some("2026-01-01T00:00:00Z"),
             },
-            "spec": {"podCIDRs": self.pod_ranges},
+            "spec": {"podCIDRs": self.pod_ranges, "providerID": self.provider_id},
             "status": {"addresses": addresses},
         });
         NodeRecord::read(&serde_json::from_value(node).unwrap()).unwrap()
@@ -232,6 +257,10 @@ impl CaseFile {
         protected.api_server.addresses = self.api_server.iter().copied().collect();
         let inventory =
             self.inventory.as_ref().map(|it| Inventory::load(serde_yaml::to_string(it).unwrap().as_bytes()).unwrap());
+        let mut machines = MachineIndex::default();
+        for (position, machine) in self.machines.iter().enumerate() {
+            machines.apply(&position.to_string(), machine.record());
+        }
         let mut budget = Budget::full(Timestamp::UNIX_EPOCH);
         for _ in 0..case.approved_just_now {
             budget.take(120, Timestamp::UNIX_EPOCH);
@@ -239,6 +268,7 @@ impl CaseFile {
         Cluster {
             nodes,
             unavailable: if case.nodes_unavailable { vec!["nodes"] } else { Vec::new() },
+            machines,
             inventory,
             budget: Some(budget),
             protected,

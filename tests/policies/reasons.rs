@@ -215,6 +215,11 @@ fn every_reason_to_wait_has_its_name_and_its_sentence() {
             "fd00::1 is not in status.addresses of Node worker-1 nor in the inventory",
         ),
         (
+            DeferReason::AddressNotOwned("fd00::1".parse().unwrap(), not_in(&[Source::Machine], false)),
+            "AddressNotOwned",
+            "fd00::1 is not in status.addresses of node worker-1's Machine",
+        ),
+        (
             DeferReason::NotAControlPlaneNode(San::Ip("10.0.0.9".parse().unwrap()), worker()),
             "NotAControlPlaneNode",
             "the API server is reached at 10.0.0.9, and Node worker-1 has no label \

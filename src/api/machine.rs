@@ -1,0 +1,72 @@
+use std::borrow::Cow;
+
+use kube::core::{ApiResource, DynamicResourceScope, ObjectMeta, Resource};
+use serde::Deserialize;
+
+/// A Machine of Cluster API, OpenShift or kubermatic's machine-controller, trimmed to what they have in common.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Machine {
+    /// Name, namespace, uid, resourceVersion and timestamps.
+    #[serde(deserialize_with = "super::metadata")]
+    pub metadata: ObjectMeta,
+    /// What is asked for.
+    #[serde(default)]
+    pub spec: MachineSpec,
+    /// What was given.
+    #[serde(default)]
+    pub status: MachineStatus,
+}
+
+/// `spec` of a Machine.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MachineSpec {
+    /// What the infrastructure calls it: the same as the Node's `spec.providerID`.
+    #[serde(default, rename = "providerID")]
+    pub provider_id: Option<String>,
+}
+
+/// `status` of a Machine.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MachineStatus {
+    /// The Node that runs on it.
+    #[serde(default)]
+    pub node_ref: Option<NodeRef>,
+    /// Host names and addresses, as the infrastructure gave them.
+    #[serde(default)]
+    pub addresses: Vec<super::node::Address>,
+}
+
+/// A reference to a Node.
+#[derive(Clone, Debug, Deserialize)]
+pub struct NodeRef {
+    /// Its name.
+    #[serde(default)]
+    pub name: String,
+}
+
+/// The group and version differ between projects, so that they come with each use.
+impl Resource for Machine {
+    type DynamicType = ApiResource;
+    type Scope = DynamicResourceScope;
+
+    fn kind(resource: &ApiResource) -> Cow<'_, str> {
+        resource.kind.as_str().into()
+    }
+    fn group(resource: &ApiResource) -> Cow<'_, str> {
+        resource.group.as_str().into()
+    }
+    fn version(resource: &ApiResource) -> Cow<'_, str> {
+        resource.version.as_str().into()
+    }
+    fn plural(resource: &ApiResource) -> Cow<'_, str> {
+        resource.plural.as_str().into()
+    }
+    fn meta(&self) -> &ObjectMeta {
+        &self.metadata
+    }
+    fn meta_mut(&mut self) -> &mut ObjectMeta {
+        &mut self.metadata
+    }
+}

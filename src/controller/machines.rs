@@ -1,0 +1,97 @@
+//! Following the Machines of whichever project manages the cluster's nodes, if the policy asks for them.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::APIGroup;
+use kube::core::{ApiResource, GroupVersionKind};
+use kube::runtime::watcher::{Config, Event};
+use kube::{Api, Client, ResourceExt};
+use tokio::time::sleep;
+
+use super::Controller;
+use super::api::call;
+use crate::api::Machine;
+use crate::client::{MACHINES, MachineKind};
+use crate::identity::MachineRecord;
+use crate::policy::Source;
+use crate::watch::{Health, follow};
+
+/// How often to look whether the API server has come to know a kind of Machine, and whether the policy asks for one.
+const LOOK: Duration = Duration::from_secs(5);
+
+impl Controller {
+    /// Follows one kind of Machine whenever the API server knows it and the policy asks for Machines.
+    pub(super) async fn follow_machines(self: Arc<Self>, client: Client, kind: &'static MachineKind) {
+        let Some(watched) = self.machine_watches.get(kind.name).cloned() else { return };
+        loop {
+            if self.orders().policy.asks(Source::Machine) {
+                match discover(&client, kind).await {
+                    Ok(Some(resource)) => self.follow_resource(&client, kind, &resource).await,
+                    Ok(None) => watched.set(Health::Live),
+                    Err(why) => watched.set(Health::Down(why)),
+                }
+                self.forget_machines(kind, &HashSet::new());
+            }
+            sleep(LOOK).await;
+        }
+    }
+
+    /// Returns when the API server does not know the resource any more.
+    async fn follow_resource(&self, client: &Client, kind: &'static MachineKind, resource: &ApiResource) {
+        let Some(watched) = self.machine_watches.get(kind.name).cloned() else { return };
+        let key = |machine: &Machine| {
+            format!("{}/{}/{}", kind.group, machine.namespace().unwrap_or_default(), machine.name_any())
+        };
+        let mut listed = HashSet::new();
+        let api = Api::<Machine>::all_with(client.clone(), resource);
+        follow(api, Config::default(), watched, |event| match event {
+            Event::Init => listed.clear(),
+            Event::InitApply(machine) => {
+                listed.insert(key(&machine));
+                self.apply_machine(&key(&machine), MachineRecord::read(&machine));
+            }
+            Event::Apply(machine) => self.apply_machine(&key(&machine), MachineRecord::read(&machine)),
+            Event::Delete(machine) => self.apply_machine(&key(&machine), None),
+            Event::InitDone => self.forget_machines(kind, &std::mem::take(&mut listed)),
+        })
+        .await;
+    }
+
+    fn apply_machine(&self, key: &str, record: Option<MachineRecord>) {
+        let mut store = self.store.lock();
+        store.apply_machine(key, record);
+        self.wake_workers(&store);
+    }
+
+    /// Forgets every Machine of a kind but these, which are all that exist.
+    fn forget_machines(&self, kind: &MachineKind, but: &HashSet<String>) {
+        let keys = self.store.lock().machines.keys_of(kind.group);
+        for key in keys.iter().filter(|key| !but.contains(*key)) {
+            self.apply_machine(key, None);
+        }
+    }
+
+    /// Starts to follow all kinds.
+    pub(super) fn follow_all_machines(self: &Arc<Self>, client: &Client, tasks: &mut tokio::task::JoinSet<()>) {
+        for kind in MACHINES {
+            tasks.spawn(self.clone().follow_machines(client.clone(), kind));
+        }
+    }
+}
+
+/// The version in which the API server serves a kind of Machine; none where it does not know it.
+async fn discover(client: &Client, kind: &MachineKind) -> Result<Option<ApiResource>, String> {
+    let request = http::Request::get(format!("/apis/{}", kind.group)).body(Vec::new());
+    let request = request.map_err(|error| error.to_string())?;
+    let group: APIGroup = match call("looking for Machines", client.request(request)).await {
+        Ok(group) => group,
+        Err(error) if error.code() == Some(404) => return Ok(None),
+        Err(error) => return Err(error.to_string()),
+    };
+    let served = |version: &&&str| group.versions.iter().any(|served| served.version == **version);
+    Ok(kind.versions.iter().find(served).map(|version| {
+        ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(kind.group, version, "Machine"), "machines")
+    }))
+}

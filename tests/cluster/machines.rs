@@ -1,0 +1,151 @@
+//! Machines vouch for nodes: of Cluster API in both versions, OpenShift and kubermatic, present at the start or later.
+
+use anyhow::{Result, ensure};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::api::{ApiResource, DeleteParams, DynamicObject, GroupVersionKind, PostParams};
+use kube::{Api, ResourceExt};
+use libtest_mimic::Trial;
+use serde_json::json;
+
+use crate::fixture::{Cluster, SOON, alone};
+use crate::harness::control_plane::{ControlPlane, Options};
+use crate::harness::requests::Request;
+use crate::harness::wait;
+
+pub fn trials() -> Vec<Trial> {
+    vec![
+        alone("machines::of_every_kind_vouch_for_their_nodes_and_no_others", of_every_kind),
+        alone("machines::a_kind_that_appears_or_vanishes_is_noticed", appear_and_vanish),
+    ]
+}
+
+const KINDS: [(&str, &str); 4] = [
+    ("cluster.x-k8s.io", "v1beta2"),
+    ("cluster.x-k8s.io", "v1beta1"),
+    ("machine.openshift.io", "v1beta1"),
+    ("cluster.k8s.io", "v1alpha1"),
+];
+
+/// Installs a kind of Machine in these versions, the last of which is stored.
+async fn install(control_plane: &ControlPlane, group: &str, versions: &[&str]) -> Result<()> {
+    let versions: Vec<_> = versions
+        .iter()
+        .enumerate()
+        .map(|(position, version)| {
+            json!({
+                "name": version, "served": true, "storage": position + 1 == versions.len(),
+                "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}},
+            })
+        })
+        .collect();
+    let crd: CustomResourceDefinition = serde_json::from_value(json!({
+        "metadata": {
+            "name": format!("machines.{group}"),
+            // Such a group is kept for Kubernetes' own, unless it names the review that allowed it.
+            "annotations": {"api-approved.kubernetes.io": "unapproved, for a test"},
+        },
+        "spec": {
+            "group": group, "scope": "Namespaced", "versions": versions,
+            "names": {"kind": "Machine", "plural": "machines", "singular": "machine", "listKind": "MachineList"},
+        },
+    }))?;
+    let crds: Api<CustomResourceDefinition> = Api::all(control_plane.client());
+    crds.create(&PostParams::default(), &crd).await?;
+    wait::until(&format!("machines.{group} to be served"), SOON, async || {
+        let conditions = crds.get_status(&crd.name_any()).await?.status.and_then(|status| status.conditions);
+        let established = conditions.iter().flatten().any(|it| it.type_ == "Established" && it.status == "True");
+        Ok(established.then_some(()))
+    })
+    .await
+}
+
+async fn machine(
+    control_plane: &ControlPlane,
+    (group, version): (&str, &str),
+    node: &str,
+    addresses: &[&str],
+) -> Result<()> {
+    let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, "Machine"));
+    let addresses: Vec<_> = addresses.iter().map(|address| json!({"type": "InternalIP", "address": address})).collect();
+    let machine: DynamicObject = serde_json::from_value(json!({
+        "apiVersion": format!("{group}/{version}"), "kind": "Machine",
+        "metadata": {"name": node, "namespace": "default"},
+        "status": {"nodeRef": {"name": node}, "addresses": addresses},
+    }))?;
+    let machines: Api<DynamicObject> = Api::namespaced_with(control_plane.client(), "default", &resource);
+    wait::until(&format!("a Machine of {group} to be taken"), SOON, async || {
+        // A kind is established a moment before every part of the API server knows it.
+        match machines.create(&PostParams::default(), &machine).await {
+            Ok(_) => Ok(Some(())),
+            Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    })
+    .await
+}
+
+async fn start(control_plane: ControlPlane) -> Result<Cluster> {
+    let policy = control_plane.directory().join("policy.yaml");
+    std::fs::write(
+        &policy,
+        "{apiVersion: countersign/v1, kind: ServingPolicy, rules: [{name: all, identity: {sources: [machine, node]}}]}",
+    )?;
+    Cluster::start_in(control_plane, &policy, &[]).await
+}
+
+async fn of_every_kind() -> Result<()> {
+    let control_plane = ControlPlane::start(Options::default()).await?;
+    install(&control_plane, "cluster.x-k8s.io", &["v1beta1", "v1beta2"]).await?;
+    install(&control_plane, "machine.openshift.io", &["v1beta1"]).await?;
+    install(&control_plane, "cluster.k8s.io", &["v1alpha1"]).await?;
+    let cluster = start(control_plane).await?;
+    for (number, kind) in KINDS.into_iter().enumerate() {
+        let (node, own, foreign) =
+            (format!("of-kind-{number}"), format!("10.24.{number}.1"), format!("10.24.{number}.2"));
+        cluster.node(&node, &[&node, &own, &foreign]).await?;
+        machine(&cluster.control_plane, kind, &node, &[&own]).await?;
+        let request = Request::of_node(&node).dns(&node)?;
+        let honest = request.clone().ip(own.parse::<std::net::IpAddr>()?);
+        let answer = cluster.answer_to(&node, &honest).await?;
+        answer.ensure_approved()?;
+        ensure!(answer.message.contains(&format!("status.addresses of node {node}'s Machine")), "{answer:?}");
+        let planted = request.ip(foreign.parse::<std::net::IpAddr>()?);
+        let name = cluster.file_as_node(&node, &planted).await?.name_any();
+        cluster.wait_deferred(&name, "AddressNotOwned").await?;
+        cluster.ensure_pending(&name).await?;
+    }
+    Ok(())
+}
+
+async fn appear_and_vanish() -> Result<()> {
+    let cluster = start(ControlPlane::start(Options::default()).await?).await?;
+    cluster.node("early-1", &["early-1", "10.25.0.1"]).await?;
+    let request = Request::of_node("early-1").dns("early-1")?.ip([10, 25, 0, 1]);
+    let name = cluster.file_as_node("early-1", &request).await?.name_any();
+    cluster.wait_deferred(&name, "NameNotOwned").await?;
+
+    install(&cluster.control_plane, "machine.openshift.io", &["v1beta1"]).await?;
+    // A Machine without addresses vouches for none.
+    machine(&cluster.control_plane, ("machine.openshift.io", "v1beta1"), "other-1", &[]).await?;
+    machine(&cluster.control_plane, ("machine.openshift.io", "v1beta1"), "early-1", &["10.25.0.1"]).await?;
+    cluster.answer(&name).await?.ensure_approved()?;
+
+    let crds: Api<CustomResourceDefinition> = Api::all(cluster.admin());
+    crds.delete("machines.machine.openshift.io", &DeleteParams::default()).await?;
+    wait::until("the kind to be gone", SOON, async || {
+        Ok(crds.get_opt("machines.machine.openshift.io").await?.is_none().then_some(()))
+    })
+    .await?;
+    let name = wait::until("a request that nobody vouches for", SOON, async || {
+        let name = cluster.file_as_node("early-1", &request).await?.name_any();
+        let decided = wait::until("", SOON, async || {
+            let approved = crate::harness::approval::decision(&cluster.request(&name).await?).is_some();
+            let pending = cluster.controller.metric(r#"countersign_pending_requests{reason="NameNotOwned"}"#).await?;
+            Ok(if approved { Some(None) } else { pending.filter(|count| *count > 0.0).map(|_| Some(name.clone())) })
+        })
+        .await?;
+        Ok(decided)
+    })
+    .await?;
+    cluster.ensure_pending(&name).await
+}
