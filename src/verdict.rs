@@ -130,6 +130,13 @@ pub enum DenyReason {
         /// As allowed.
         max: Duration,
     },
+    /// A condition of the rule is not true of the request and its Node.
+    ConditionFailed {
+        /// What is asked for, in the policy's words.
+        message: String,
+        /// The node, whose labels the condition may have looked at.
+        node: NodeName,
+    },
     /// A name that no node may have.
     ProtectedName(DnsName, Protection),
     /// An address that no node may have.
@@ -157,6 +164,7 @@ impl DenyReason {
             Self::NameOutsidePattern { .. } => "NameOutsidePattern",
             Self::AddressOutsideRange { .. } => "AddressOutsideRange",
             Self::ExpirationTooLong { .. } => "ExpirationTooLong",
+            Self::ConditionFailed { .. } => "ConditionFailed",
             Self::ProtectedName(..) => "ProtectedName",
             Self::ProtectedAddress(..) => "ProtectedAddress",
             Self::NameOfAnotherNode(_) => "NameOfAnotherNode",
@@ -169,6 +177,7 @@ impl DenyReason {
     pub fn rests_on(&self) -> Option<&NodeName> {
         match self {
             Self::NameOfAnotherNode(other) => Some(other),
+            Self::ConditionFailed { node, .. } => Some(node),
             Self::MalformedRequest(_)
             | Self::BadSignature
             | Self::KeyNotAllowed(_)
@@ -218,6 +227,7 @@ impl fmt::Display for DenyReason {
             Self::ExpirationTooLong { requested, max } => {
                 write!(f, "a lifetime of {} is requested; {} is allowed", duration(*requested), duration(*max))
             }
+            Self::ConditionFailed { message, .. } => write!(f, "a condition of the rule is not met: {message}"),
             Self::ProtectedName(name, protection) => write!(f, "no node may have the name {name}: {protection}"),
             Self::ProtectedAddress(address, protection) => {
                 write!(f, "no node may have the address {address}: {protection}")
@@ -273,6 +283,13 @@ pub enum DeferReason {
     ClaimedByAnotherNode(San, Contest),
     /// The API server is reached under it, and the Node is not (yet) labelled as one of the control plane.
     NotAControlPlaneNode(San, NodeName),
+    /// Whether a condition of the rule is true cannot be told.
+    ConditionError {
+        /// The condition.
+        expression: String,
+        /// What the interpreter says.
+        problem: String,
+    },
     /// The node has had its approvals for now.
     RateLimited {
         /// How many it gets in an hour.
@@ -297,6 +314,7 @@ impl DeferReason {
             Self::AddressNotOwned(..) => "AddressNotOwned",
             Self::ClaimedByAnotherNode(..) => "ClaimedByAnotherNode",
             Self::NotAControlPlaneNode(..) => "NotAControlPlaneNode",
+            Self::ConditionError { .. } => "ConditionError",
             Self::RateLimited { .. } => "RateLimited",
             Self::SourceUnavailable(_) => "SourceUnavailable",
             Self::Left(violation) => violation.as_str(),
@@ -313,6 +331,7 @@ impl DeferReason {
             Self::Left(_)
             | Self::NoRuleMatched(_)
             | Self::ClaimedByAnotherNode(..)
+            | Self::ConditionError { .. }
             | Self::RateLimited { .. }
             | Self::SourceUnavailable(_) => None,
         }
@@ -338,6 +357,9 @@ impl fmt::Display for DeferReason {
                 f,
                 "the API server is reached at {san}, and Node {node} has no label node-role.kubernetes.io/control-plane (yet)"
             ),
+            Self::ConditionError { expression, problem } => {
+                write!(f, "whether {expression} is true cannot be told: {problem}")
+            }
             Self::RateLimited { per_hour, wait } => write!(
                 f,
                 "the node has had its approvals for now ({per_hour} an hour); the next is due in {} s",

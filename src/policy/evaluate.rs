@@ -122,6 +122,12 @@ fn evaluate_serving(
     rule: &Rule,
 ) -> Verdict {
     let mut violations = rule.violations(request);
+    // A request beyond the rule's limits may be too large for loops over it.
+    let (failed, undecided) = match record {
+        Some(record) if violations.is_empty() => rule.check_conditions(request, record),
+        Some(_) | None => (Vec::new(), Vec::new()),
+    };
+    violations.extend(failed);
     violations.extend(takings(request.sans(), Some(request.node()), facts, policy));
     if let Some(reasons) = NonEmpty::from_vec(violations) {
         return refuse(reasons, facts.superseded, rule.on_violation(), policy.superseded);
@@ -134,7 +140,8 @@ fn evaluate_serving(
     }
     let Some(record) = record else { return Verdict::Defer(NonEmpty::one(missing(request.node()))) };
     let evidence = Evidence { record, machines: facts.machines, inventory: facts.inventory };
-    let doubts = doubts(request, &evidence, facts, rule);
+    let mut doubts = doubts(request, &evidence, facts, rule);
+    doubts.extend(undecided);
     match NonEmpty::from_vec(doubts) {
         Some(reasons) => Verdict::Defer(reasons),
         None => Verdict::Approve(approval(request, &evidence, rule)),

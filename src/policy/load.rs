@@ -7,6 +7,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 use ipnet::IpNet;
 use kube::core::{Expression, Selector};
 
+use super::condition::Condition;
 use super::schema::{self, Operator, ServingPolicy};
 use super::yaml::{FieldPath, File, FileError, Problem, read};
 use super::{Policy, Rule};
@@ -160,6 +161,7 @@ impl Check<'_> {
                 .max_expiration
                 .as_ref()
                 .and_then(|text| self.duration(text, &path.key("maxExpiration"))),
+            conditions: self.conditions(&rule.conditions, &path.key("conditions")),
             approvals_per_hour: rule.approvals_per_hour.unwrap_or(DEFAULT_APPROVALS_PER_HOUR).max(1),
             on_violation: rule.on_violation,
         }
@@ -189,6 +191,17 @@ impl Check<'_> {
             self.problem(path, "an empty selector matches every Node; leave it out for that");
         }
         expressions.into_iter().collect()
+    }
+
+    fn conditions(&mut self, conditions: &[schema::Condition], path: &FieldPath) -> Vec<Condition> {
+        let mut compiled = Vec::with_capacity(conditions.len());
+        for (position, condition) in conditions.iter().enumerate() {
+            match Condition::compile(&condition.expression, condition.message.as_deref()) {
+                Ok(condition) => compiled.push(condition),
+                Err(problem) => self.problem(&path.index(position).key("expression"), problem),
+            }
+        }
+        compiled
     }
 
     fn duration(&mut self, text: &str, path: &FieldPath) -> Option<Duration> {

@@ -1,6 +1,7 @@
 //! The operator's policy, and the one function that decides.
 
 mod budget;
+mod condition;
 mod evaluate;
 mod load;
 mod pattern;

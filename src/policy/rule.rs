@@ -4,12 +4,13 @@ use std::time::Duration;
 use ipnet::IpNet;
 use kube::core::{Selector, SelectorExt as _};
 
+use super::condition::{Condition, Outcome};
 use super::pattern::{DnsPattern, NamePattern};
 use super::schema::{Refusal, Require, Source};
 use crate::identity::NodeRecord;
 use crate::request::{KeyError, KeyKind, ServingRequest};
 use crate::san::{DnsName, NodeName, San};
-use crate::verdict::{DenyReason, SanKind};
+use crate::verdict::{DeferReason, DenyReason, SanKind};
 
 /// What is asked of the nodes that a rule matches.
 #[derive(Clone, Debug)]
@@ -26,6 +27,7 @@ pub struct Rule {
     pub(super) keys: Vec<KeyKind>,
     pub(super) max_expiration: Option<Duration>,
     pub(super) approvals_per_hour: u32,
+    pub(super) conditions: Vec<Condition>,
     pub(super) on_violation: Refusal,
 }
 
@@ -104,6 +106,28 @@ impl Rule {
             reasons.push(DenyReason::ExpirationTooLong { requested, max });
         }
         reasons
+    }
+
+    /// What the rule's conditions come to, for a request that is within the rule's limits.
+    pub(super) fn check_conditions(
+        &self,
+        request: &ServingRequest,
+        record: &NodeRecord,
+    ) -> (Vec<DenyReason>, Vec<DeferReason>) {
+        let (mut violations, mut doubts) = (Vec::new(), Vec::new());
+        for condition in &self.conditions {
+            match condition.evaluate(request, record) {
+                Outcome::Holds => {}
+                Outcome::Fails => violations.push(DenyReason::ConditionFailed {
+                    message: condition.message().to_owned(),
+                    node: request.node().clone(),
+                }),
+                Outcome::Error(problem) => {
+                    doubts.push(DeferReason::ConditionError { expression: condition.expression().to_owned(), problem });
+                }
+            }
+        }
+        (violations, doubts)
     }
 
     fn outside_patterns(&self, name: &DnsName, node: &NodeName) -> Option<DenyReason> {

@@ -120,9 +120,22 @@ pub(super) struct Rule {
     /// How many approvals a node gets in an hour: half of them at once, then at a steady pace.
     #[schemars(range(min = 1))]
     pub(super) approvals_per_hour: Option<u32>,
+    /// Expressions in CEL that have to be true.
+    #[serde(default)]
+    pub(super) conditions: Vec<Condition>,
     /// Whether violations are denied or left pending.
     #[serde(default)]
     pub(super) on_violation: Refusal,
+}
+
+/// An expression that has to be true.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Condition {
+    /// In CEL, over `request` (dnsNames, ipAddresses, key, expirationSeconds) and `node` (name, labels).
+    pub(super) expression: String,
+    /// What is asked for, in words; the expression itself where it is left out.
+    pub(super) message: Option<String>,
 }
 
 /// Which nodes a rule is about.

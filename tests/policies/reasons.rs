@@ -27,10 +27,11 @@ fn deny_position(reason: &DenyReason) -> usize {
         DenyReason::NameOutsidePattern { .. } => 9,
         DenyReason::AddressOutsideRange { .. } => 10,
         DenyReason::ExpirationTooLong { .. } => 11,
-        DenyReason::ProtectedName(..) => 12,
-        DenyReason::ProtectedAddress(..) => 13,
-        DenyReason::NameOfAnotherNode(_) => 14,
-        DenyReason::Superseded => 15,
+        DenyReason::ConditionFailed { .. } => 12,
+        DenyReason::ProtectedName(..) => 13,
+        DenyReason::ProtectedAddress(..) => 14,
+        DenyReason::NameOfAnotherNode(_) => 15,
+        DenyReason::Superseded => 16,
     }
 }
 
@@ -44,7 +45,8 @@ fn defer_position(reason: &DeferReason) -> usize {
         DeferReason::ClaimedByAnotherNode(..) => 5,
         DeferReason::SourceUnavailable(_) => 6,
         DeferReason::RateLimited { .. } => 7,
-        DeferReason::Left(_) => 8,
+        DeferReason::ConditionError { .. } => 8,
+        DeferReason::Left(_) => 9,
     }
 }
 
@@ -156,6 +158,11 @@ fn every_denial_has_its_name_and_its_sentence() {
             "a lifetime of 49h is requested; 24h is allowed",
         ),
         (
+            DenyReason::ConditionFailed { message: "names are short".into(), node: worker() },
+            "ConditionFailed",
+            "a condition of the rule is not met: names are short",
+        ),
+        (
             DenyReason::ProtectedName("kubernetes".parse().unwrap(), Protection::ApiServer),
             "ProtectedName",
             "no node may have the name kubernetes: it names the Kubernetes API server",
@@ -172,7 +179,7 @@ fn every_denial_has_its_name_and_its_sentence() {
             "the same node has filed a newer request since, and a kubelet waits on its newest only",
         ),
     ];
-    compare(&cases, deny_position, DenyReason::as_str, ToString::to_string, 16);
+    compare(&cases, deny_position, DenyReason::as_str, ToString::to_string, 17);
 }
 
 fn not_in(sources: &[Source], any: bool) -> NotOwned {
@@ -247,6 +254,11 @@ fn every_reason_to_wait_has_its_name_and_its_sentence() {
             "the rule asks the inventory, and the program was started without one",
         ),
         (
+            DeferReason::ConditionError { expression: "a == b".into(), problem: "no such key".into() },
+            "ConditionError",
+            "whether a == b is true cannot be told: no such key",
+        ),
+        (
             DeferReason::RateLimited { per_hour: 120, wait: Duration::from_secs(30) },
             "RateLimited",
             "the node has had its approvals for now (120 an hour); the next is due in 30 s",
@@ -257,7 +269,7 @@ fn every_reason_to_wait_has_its_name_and_its_sentence() {
             "worker-1 is the name of another Node (left pending, as the policy's rule says)",
         ),
     ];
-    compare(&cases, defer_position, DeferReason::as_str, ToString::to_string, 9);
+    compare(&cases, defer_position, DeferReason::as_str, ToString::to_string, 10);
 }
 
 #[test]
