@@ -8,20 +8,22 @@ use tokio::time::timeout;
 
 use crate::api::KUBELET_SERVING;
 use crate::client::{REQUEST_TIMEOUT, describe};
+use crate::controller::CLAIMS_CONFIG_MAP;
 use crate::policy::{Mode, Policy, Source};
 
 /// One permission that is needed.
-struct Permission {
-    verb: &'static str,
-    group: &'static str,
-    resource: &'static str,
-    subresource: Option<&'static str>,
-    name: Option<&'static str>,
-    namespace: Option<&'static str>,
+#[derive(Clone, Copy)]
+struct Permission<'a> {
+    verb: &'a str,
+    group: &'a str,
+    resource: &'a str,
+    subresource: Option<&'a str>,
+    name: Option<&'a str>,
+    namespace: Option<&'a str>,
 }
 
-impl Permission {
-    const fn new(verb: &'static str, group: &'static str, resource: &'static str) -> Self {
+impl<'a> Permission<'a> {
+    const fn new(verb: &'a str, group: &'a str, resource: &'a str) -> Self {
         Self { verb, group, resource, subresource: None, name: None, namespace: None }
     }
 
@@ -59,7 +61,7 @@ const CERTIFICATES: &str = "certificates.k8s.io";
 const REQUESTS: &str = "certificatesigningrequests";
 
 /// Needed in every mode.
-const READ: &[Permission] = &[
+const READ: &[Permission<'static>] = &[
     Permission::new("get", "", "nodes"),
     Permission::new("list", "", "nodes"),
     Permission::new("watch", "", "nodes"),
@@ -83,11 +85,11 @@ const READ: &[Permission] = &[
 ];
 
 /// Needed where the policy protects the addresses of load balancers.
-const LOAD_BALANCERS: &[Permission] =
+const LOAD_BALANCERS: &[Permission<'static>] =
     &[Permission::new("list", "", "services"), Permission::new("watch", "", "services")];
 
 /// Needed where a rule asks for Machines, of whichever kind: it may appear later.
-const MACHINES: [[Permission; 2]; 3] = [
+const MACHINES: [[Permission<'static>; 2]; 3] = [
     [Permission::new("list", "cluster.x-k8s.io", "machines"), Permission::new("watch", "cluster.x-k8s.io", "machines")],
     [
         Permission::new("list", "machine.openshift.io", "machines"),
@@ -97,10 +99,17 @@ const MACHINES: [[Permission; 2]; 3] = [
 ];
 
 /// Needed where answers are written (upstream: the admission plugin CertificateApproval).
-const WRITE: &[Permission] = &[
+const WRITE: &[Permission<'static>] = &[
     Permission { subresource: Some("approval"), ..Permission::new("patch", CERTIFICATES, REQUESTS) },
     Permission { name: Some(KUBELET_SERVING), ..Permission::new("approve", CERTIFICATES, "signers") },
 ];
+
+/// Needed in the namespace that the program runs in, where it keeps the order of contested claims.
+fn own(namespace: &str) -> [Permission<'_>; 3] {
+    let of = |verb| Permission { namespace: Some(namespace), ..Permission::new(verb, "", "configmaps") };
+    let kept = |verb| Permission { name: Some(CLAIMS_CONFIG_MAP), ..of(verb) };
+    [kept("get"), kept("patch"), of("create")]
+}
 
 /// Asks the API server whether the program may do what it has to.
 ///
@@ -114,7 +123,8 @@ pub async fn check(client: &Client, server: &str, policy: &Policy) -> anyhow::Re
     let mut missing = Vec::new();
     let load_balancers = if policy.protects_load_balancers() { LOAD_BALANCERS } else { &[] };
     let machines = if policy.asks(Source::Machine) { MACHINES.as_flattened() } else { &[] };
-    for permission in READ.iter().chain(load_balancers).chain(machines).chain(write) {
+    let own = own(client.default_namespace());
+    for permission in READ.iter().chain(load_balancers).chain(machines).chain(write).chain(&own) {
         if !is_allowed(client, server, permission).await? {
             missing.push(permission.describe());
         }
@@ -126,7 +136,7 @@ pub async fn check(client: &Client, server: &str, policy: &Policy) -> anyhow::Re
     }
 }
 
-async fn is_allowed(client: &Client, server: &str, permission: &Permission) -> anyhow::Result<bool> {
+async fn is_allowed(client: &Client, server: &str, permission: &Permission<'_>) -> anyhow::Result<bool> {
     let api: Api<SelfSubjectAccessReview> = Api::all(client.clone());
     let review = SelfSubjectAccessReview {
         spec: SelfSubjectAccessReviewSpec {

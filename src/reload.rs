@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use anyhow::Context as _;
-use jiff::Timestamp;
 use std::os::unix::fs::MetadataExt as _;
 use tokio::time::sleep;
 
@@ -41,17 +40,21 @@ fn load<T>(path: &Path, parse: fn(&[u8]) -> Result<T, FileError>) -> anyhow::Res
 
 /// Follows the files for ever. A bad edit is told, and the last good state stays in force.
 pub async fn follow(controller: Arc<Controller>, metrics: Arc<Metrics>, policy: PathBuf, inventory: Option<PathBuf>) {
+    let load_balancers = controller.policy().protects_load_balancers();
     let mut policy = File::new(policy, "policy");
     let mut inventory = inventory.map(|path| File::new(path, "inventory"));
     loop {
         sleep(EVERY).await;
         if let Some(changed) = policy.changed(Policy::load) {
             let loaded = changed.map(|new| {
+                if new.protects_load_balancers() != load_balancers {
+                    tracing::warn!("protected.loadBalancers has changed; it takes effect at the next start");
+                }
                 metrics.policy_loaded(&new);
                 tracing::info!(sha256 = new.sha256(), "policy reloaded; everything pending is judged again");
                 controller.order(|orders| orders.policy = Arc::new(new));
             });
-            reported(&controller, &metrics, loaded, &policy);
+            reported(&controller, loaded, &mut policy);
         }
         if let Some(file) = &mut inventory
             && let Some(changed) = file.changed(Inventory::load)
@@ -60,15 +63,17 @@ pub async fn follow(controller: Arc<Controller>, metrics: Arc<Metrics>, policy: 
                 tracing::info!("inventory reloaded; everything pending is judged again");
                 controller.order(|orders| orders.inventory = Some(Arc::new(new)));
             });
-            reported(&controller, &metrics, loaded, file);
+            reported(&controller, loaded, file);
         }
+        let good = policy.good && inventory.as_ref().is_none_or(|file| file.good);
+        metrics.policy_reload_success.set(i64::from(good));
     }
 }
 
-fn reported(controller: &Controller, metrics: &Metrics, loaded: anyhow::Result<()>, file: &File) {
-    metrics.policy_reload_success.set(i64::from(loaded.is_ok()));
+fn reported(controller: &Controller, loaded: anyhow::Result<()>, file: &mut File) {
+    file.good = loaded.is_ok();
     match loaded {
-        Ok(()) => metrics.policy_reload_timestamp.set(Timestamp::now().as_duration().as_secs_f64()),
+        Ok(()) => controller.note_reload(),
         Err(error) => {
             let path = file.path.display();
             tracing::error!("the {} {path} cannot be used; the last good one stays in force: {error:#}", file.what);
@@ -82,6 +87,8 @@ struct File {
     path: PathBuf,
     what: &'static str,
     seen: Option<Stamp>,
+    /// Whether what was last seen could be used.
+    good: bool,
 }
 
 /// What tells one content of a path from another.
@@ -90,7 +97,7 @@ type Stamp = (u64, u64, u64, Option<SystemTime>);
 impl File {
     fn new(path: PathBuf, what: &'static str) -> Self {
         let seen = stamp(&path);
-        Self { path, what, seen }
+        Self { path, what, seen, good: true }
     }
 
     /// The new content, where there is one since the last look.

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -32,7 +31,6 @@ pub async fn run(arguments: RunArguments) -> anyhow::Result<()> {
     let metrics = Arc::new(Metrics::new()?);
     metrics.policy_loaded(&policy);
     metrics.policy_reload_success.set(1);
-    metrics.policy_reload_timestamp.set(Timestamp::now().as_duration().as_secs_f64());
     let followed = client::PLURALS.iter().filter(|kind| **kind != "services" || policy.protects_load_balancers());
     let watched = Watches::new(&followed.copied().collect::<Vec<_>>());
     let machines = Watches::new(&client::MACHINES.iter().map(|kind| kind.name).collect::<Vec<_>>());
@@ -59,6 +57,7 @@ pub async fn run(arguments: RunArguments) -> anyhow::Result<()> {
         workers: arguments.workers.into(),
     };
     let (controller, send_events) = Controller::new(settings, &client, [watched.clone(), machines], metrics.clone());
+    controller.note_reload();
     let admin = Arc::new(Admin { metrics: metrics.clone(), watched, controller: controller.clone() });
     let mut background = JoinSet::new();
     background.spawn(send_events);

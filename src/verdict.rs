@@ -353,6 +353,9 @@ impl fmt::Display for DeferReason {
                 f,
                 "{san} is claimed by Node {other} too, and nobody saw who was first; both wait until one is deleted or drops it"
             ),
+            Self::ClaimedByAnotherNode(san, Contest::Pods(range, other)) => {
+                write!(f, "{san} is within the range {range} of the pods of Node {other}, which was there before")
+            }
             Self::NotAControlPlaneNode(san, node) => write!(
                 f,
                 "the API server is reached at {san}, and Node {node} has no label node-role.kubernetes.io/control-plane (yet)"

@@ -96,6 +96,7 @@ impl World {
                     None => "nobody".to_owned(),
                     Some(Contest::Later(first)) => format!("{first} before"),
                     Some(Contest::Unknown(_)) => "unknown".to_owned(),
+                    Some(Contest::Pods(range, _)) => format!("pods of {range}"),
                 };
                 let pods = match san.as_ip().and_then(|address| claims.pod_range(address, Some(&name(node)))) {
                     None => "free",

@@ -15,7 +15,7 @@ use crate::identity::Order;
 use crate::san::San;
 
 /// The ConfigMap's name, in the namespace that the program runs in.
-const NAME: &str = "countersign-claims";
+pub(crate) const NAME: &str = "countersign-claims";
 /// The key under which the orders are kept: one contested name or address a line, and the Nodes that claim it.
 const KEY: &str = "order";
 /// The most that is kept, in bytes: a ConfigMap takes 1 MiB.

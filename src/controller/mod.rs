@@ -16,6 +16,7 @@ mod reconcile;
 mod store;
 mod surroundings;
 
+pub(crate) use memory::NAME as CLAIMS_CONFIG_MAP;
 pub use plan::{Answer, Decision, Plan, Waiting, plan};
 
 use std::sync::Arc;
@@ -136,6 +137,17 @@ impl Controller {
         store.forget_told();
         store.push_all();
         self.wake_workers(&store);
+    }
+
+    /// The policy in force.
+    #[must_use]
+    pub fn policy(&self) -> Arc<Policy> {
+        self.orders.read().policy.clone()
+    }
+
+    /// Notes that new orders were taken in now.
+    pub fn note_reload(&self) {
+        self.metrics.policy_reload_timestamp.set(Timestamp::now().as_duration().as_secs_f64());
     }
 
     fn orders(&self) -> Orders {

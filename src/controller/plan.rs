@@ -103,7 +103,10 @@ pub fn plan(evaluation: &Evaluation<'_>, policy: &Policy) -> Plan {
 
 fn other_node(reason: &DeferReason) -> Option<&NodeName> {
     match reason {
-        DeferReason::ClaimedByAnotherNode(_, Contest::Later(other) | Contest::Unknown(other)) => Some(other),
+        DeferReason::ClaimedByAnotherNode(
+            _,
+            Contest::Later(other) | Contest::Unknown(other) | Contest::Pods(_, other),
+        ) => Some(other),
         _ => None,
     }
 }

@@ -116,6 +116,8 @@ pub enum Contest {
     Later(NodeName),
     /// This Node claims it too, and nobody saw who was first.
     Unknown(NodeName),
+    /// It is within this range of this Node's pods, which was there before.
+    Pods(IpNet, NodeName),
 }
 
 /// Whether an address is among a Node's pods.

@@ -1,7 +1,9 @@
 use jiff::Timestamp;
 
 use super::{Budget, Policy, Refusal, Require, Rule, Selection, Source};
-use crate::identity::{Answer, Evidence, Inventory, MachineIndex, NodeRecord, Nodes, PodRange, Protected, Protection};
+use crate::identity::{
+    Answer, Contest, Evidence, Inventory, MachineIndex, NodeRecord, Nodes, PodRange, Protected, Protection,
+};
 use crate::request::{Reading, RefusedRequest, ServingRequest};
 use crate::san::{NodeName, San};
 use crate::verdict::{Approval, DeferReason, DenyReason, NonEmpty, NotOwned, Unavailable, Verdict};
@@ -174,10 +176,11 @@ fn takings(sans: &[San], node: Option<&NodeName>, facts: &Facts<'_>, policy: &Po
             San::Dns(name) => facts.protected.name(name),
             San::Ip(address) => facts.protected.address(*address).or_else(|| {
                 match facts.nodes.claims().pod_range(*address, node)? {
-                    // Where its owner is beyond doubt, a range that somebody has laid over it takes nothing away.
-                    PodRange::Within(..) if settled(san, node, facts) => None,
-                    PodRange::Within(range, holder) => Some(Protection::PodRange(range, holder)),
-                    PodRange::Unknown(..) => None,
+                    // Another Node's range only makes the request wait: a hostile Node may have laid it over anything.
+                    PodRange::Within(range, holder) if Some(&holder) == node => {
+                        Some(Protection::PodRange(range, holder))
+                    }
+                    PodRange::Within(..) | PodRange::Unknown(..) => None,
                 }
             }),
         })?;
@@ -263,8 +266,9 @@ fn contested(san: &San, node: &NodeName, facts: &Facts<'_>) -> Option<DeferReaso
     let claims = facts.nodes.claims();
     let range = san.as_ip().and_then(|address| claims.pod_range(address, Some(node)));
     let contest = claims.contest(san, node).or(match range {
-        Some(PodRange::Unknown(_, other)) => Some(crate::identity::Contest::Unknown(other)),
-        Some(PodRange::Within(..)) | None => None,
+        Some(PodRange::Unknown(_, other)) => Some(Contest::Unknown(other)),
+        Some(PodRange::Within(range, other)) => Some(Contest::Pods(range, other)),
+        None => None,
     });
     contest.map(|contest| DeferReason::ClaimedByAnotherNode(san.clone(), contest))
 }

@@ -1,18 +1,28 @@
 use std::fmt;
 
+use aws_lc_rs::signature::{self, ParsedPublicKey};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use thiserror::Error;
 use x509_cert::der::asn1::{Any, ObjectIdentifier, UintRef};
-use x509_cert::der::oid::db::rfc5912::{
-    ECDSA_WITH_SHA_256, ECDSA_WITH_SHA_384, ID_EC_PUBLIC_KEY, RSA_ENCRYPTION, SECP_256_R_1, SECP_384_R_1,
-    SHA_256_WITH_RSA_ENCRYPTION, SHA_384_WITH_RSA_ENCRYPTION, SHA_512_WITH_RSA_ENCRYPTION,
+use x509_cert::der::oid::db::fips204::{ID_ML_DSA_44, ID_ML_DSA_65, ID_ML_DSA_87};
+use x509_cert::der::oid::db::rfc5639::{
+    BRAINPOOL_P_160_R_1, BRAINPOOL_P_192_R_1, BRAINPOOL_P_224_R_1, BRAINPOOL_P_256_R_1, BRAINPOOL_P_320_R_1,
+    BRAINPOOL_P_384_R_1, BRAINPOOL_P_512_R_1,
 };
-use x509_cert::der::oid::db::rfc8410::ID_ED_25519;
+use x509_cert::der::oid::db::rfc5912::{
+    DSA_WITH_SHA_1, DSA_WITH_SHA_224, DSA_WITH_SHA_256, ECDSA_WITH_SHA_224, ECDSA_WITH_SHA_256, ECDSA_WITH_SHA_384,
+    ECDSA_WITH_SHA_512, ID_DSA, ID_EC_DH, ID_EC_MQV, ID_EC_PUBLIC_KEY, ID_RSASSA_PSS, MD_2_WITH_RSA_ENCRYPTION,
+    MD_5_WITH_RSA_ENCRYPTION, RSA_ENCRYPTION, SECP_224_R_1, SECP_256_R_1, SECP_384_R_1, SECP_521_R_1,
+    SHA_1_WITH_RSA_ENCRYPTION, SHA_224_WITH_RSA_ENCRYPTION, SHA_256_WITH_RSA_ENCRYPTION, SHA_384_WITH_RSA_ENCRYPTION,
+    SHA_512_WITH_RSA_ENCRYPTION,
+};
+use x509_cert::der::oid::db::rfc8410::{ID_ED_448, ID_ED_25519, ID_X_448, ID_X_25519};
 use x509_cert::der::{Decode, Reader, SliceReader};
 use x509_cert::spki::AlgorithmIdentifierOwned as AlgorithmIdentifier;
 
 use super::pkcs10::Pkcs10;
+use super::rsa;
 use crate::quote::list;
 
 /// The public exponent of RSA that is allowed (F4); smaller ones have a history of attacks.
@@ -99,7 +109,7 @@ pub enum KeyError {
     /// The signature's algorithm is not one with SHA-2 that goes with the key.
     #[error("the signature algorithm {signature} is not allowed with a key of the kind {key}; SHA-2 is asked for")]
     Signature {
-        /// The object identifier of the signature's algorithm.
+        /// The signature's algorithm: its name, where it is a well-known one, and its object identifier.
         signature: String,
         /// The kind of key.
         key: KeyKind,
@@ -121,6 +131,18 @@ pub enum KeyError {
     /// An RSA exponent other than 65537.
     #[error("the RSA key's public exponent is not 65537")]
     RsaExponent,
+    /// An RSA modulus that 2 divides.
+    #[error("the RSA key's modulus is even")]
+    RsaEven,
+    /// An RSA modulus that a small prime divides.
+    #[error("the RSA key's modulus is divisible by {0}")]
+    RsaSmallFactor(u64),
+    /// An RSA modulus with the fingerprint of the library whose keys can be factored.
+    #[error("the RSA key was made by a library whose keys can be factored (ROCA, CVE-2017-15361)")]
+    RsaRoca,
+    /// An RSA modulus whose two primes are close to each other.
+    #[error("the RSA key's primes are so close to each other that it can be factored (CVE-2022-26320)")]
+    RsaClosePrimes,
     /// An Ed25519 key for which signatures can be made without a private key.
     #[error("the Ed25519 key is a point of small order: anyone can sign with it")]
     SmallOrder,
@@ -130,7 +152,13 @@ impl KeyError {
     /// Whether the key is of an allowed kind, but weak.
     pub(super) fn is_weakness(&self) -> bool {
         match self {
-            Self::RsaTooShort(_) | Self::RsaExponent | Self::SmallOrder => true,
+            Self::RsaTooShort(_)
+            | Self::RsaExponent
+            | Self::RsaEven
+            | Self::RsaSmallFactor(_)
+            | Self::RsaRoca
+            | Self::RsaClosePrimes
+            | Self::SmallOrder => true,
             Self::Algorithm(_)
             | Self::Curve(_)
             | Self::Parameters(_)
@@ -149,6 +177,18 @@ pub(super) fn read(pkcs10: &Pkcs10<'_>) -> Result<KeyKind, KeyError> {
     Ok(key)
 }
 
+/// Whether a key on an elliptic curve of NIST's is a point of it; any other key passes.
+///
+/// A signature is never good for a key that is no point; this tells why, once it has turned out not to be good.
+pub(super) fn is_point(pkcs10: &Pkcs10<'_>, key: KeyKind) -> bool {
+    let curve = match key {
+        KeyKind::EcdsaP256 => &signature::ECDSA_P256_SHA256_ASN1,
+        KeyKind::EcdsaP384 => &signature::ECDSA_P384_SHA384_ASN1,
+        KeyKind::Ed25519 | KeyKind::Rsa2048 | KeyKind::Rsa3072 | KeyKind::Rsa4096 => return true,
+    };
+    ParsedPublicKey::new(curve, pkcs10.key_bytes()).is_ok()
+}
+
 fn key_kind(algorithm: &AlgorithmIdentifier, bytes: &[u8]) -> Result<KeyKind, KeyError> {
     let parameters = algorithm.parameters.as_ref();
     match algorithm.oid {
@@ -156,7 +196,7 @@ fn key_kind(algorithm: &AlgorithmIdentifier, bytes: &[u8]) -> Result<KeyKind, Ke
         ID_ED_25519 if parameters.is_none() => ed25519_kind(bytes),
         RSA_ENCRYPTION if is_null(parameters) => rsa_kind(bytes),
         ID_ED_25519 | RSA_ENCRYPTION => Err(KeyError::Parameters("public key")),
-        other => Err(KeyError::Algorithm(other.to_string())),
+        other => Err(KeyError::Algorithm(named(other))),
     }
 }
 
@@ -168,7 +208,7 @@ fn ec_kind(parameters: Option<&Any>, bytes: &[u8]) -> Result<KeyKind, KeyError> 
     let (kind, coordinate) = match curve {
         SECP_256_R_1 => (KeyKind::EcdsaP256, 32),
         SECP_384_R_1 => (KeyKind::EcdsaP384, 48),
-        other => return Err(KeyError::Curve(other.to_string())),
+        other => return Err(KeyError::Curve(named(other))),
     };
     // Go reads uncompressed points only (SEC 1 section 2.3.3). That the point is on the curve is checked with the signature.
     if bytes.len() == 1 + 2 * coordinate && bytes.first() == Some(&4) { Ok(kind) } else { Err(KeyError::Encoding) }
@@ -199,12 +239,14 @@ fn rsa_kind(bytes: &[u8]) -> Result<KeyKind, KeyError> {
     if exponent.as_bytes() != RSA_EXPONENT {
         return Err(KeyError::RsaExponent);
     }
-    match bits {
-        2048 => Ok(KeyKind::Rsa2048),
-        3072 => Ok(KeyKind::Rsa3072),
-        4096 => Ok(KeyKind::Rsa4096),
-        _ => Err(KeyError::RsaLength(bits)),
-    }
+    let kind = match bits {
+        2048 => KeyKind::Rsa2048,
+        3072 => KeyKind::Rsa3072,
+        4096 => KeyKind::Rsa4096,
+        _ => return Err(KeyError::RsaLength(bits)),
+    };
+    rsa::check(modulus)?;
+    Ok(kind)
 }
 
 fn check_signature_algorithm(signature: &AlgorithmIdentifier, key: KeyKind) -> Result<(), KeyError> {
@@ -218,7 +260,7 @@ fn check_signature_algorithm(signature: &AlgorithmIdentifier, key: KeyKind) -> R
         ),
     };
     if !allowed.contains(&signature.oid) {
-        return Err(KeyError::Signature { signature: signature.oid.to_string(), key });
+        return Err(KeyError::Signature { signature: named(signature.oid), key });
     }
     if parameters_fit { Ok(()) } else { Err(KeyError::Parameters("signature")) }
 }
@@ -227,3 +269,58 @@ fn check_signature_algorithm(signature: &AlgorithmIdentifier, key: KeyKind) -> R
 fn is_null(parameters: Option<&Any>) -> bool {
     parameters.is_some_and(|any| any.to_ref().is_null())
 }
+
+/// What people call an algorithm or a curve, beside its object identifier; the identifier alone where it is not known.
+fn named(oid: ObjectIdentifier) -> String {
+    NAMES.iter().find(|(known, _)| *known == oid).map_or_else(|| oid.to_string(), |(_, name)| format!("{name} ({oid})"))
+}
+
+/// Well-known algorithms and curves that are refused, or are refused with a key of another kind.
+#[rustfmt::skip]
+const NAMES: [(ObjectIdentifier, &str); 40] = [
+    // FIPS 204, RFC 9881
+    (ID_ML_DSA_44, "ML-DSA-44"),
+    (ID_ML_DSA_65, "ML-DSA-65"),
+    (ID_ML_DSA_87, "ML-DSA-87"),
+    // RFC 8410
+    (ID_X_25519, "X25519"),
+    (ID_X_448, "X448"),
+    (ID_ED_25519, "Ed25519"),
+    (ID_ED_448, "Ed448"),
+    // RFC 3279, RFC 4055, RFC 5480, RFC 5758
+    (RSA_ENCRYPTION, "RSA"),
+    (ID_RSASSA_PSS, "RSASSA-PSS"),
+    (MD_2_WITH_RSA_ENCRYPTION, "RSA with MD2"),
+    (MD_5_WITH_RSA_ENCRYPTION, "RSA with MD5"),
+    (SHA_1_WITH_RSA_ENCRYPTION, "RSA with SHA-1"),
+    (ObjectIdentifier::new_unwrap("1.3.14.3.2.29"), "RSA with SHA-1"),
+    (SHA_224_WITH_RSA_ENCRYPTION, "RSA with SHA-224"),
+    (SHA_256_WITH_RSA_ENCRYPTION, "RSA with SHA-256"),
+    (SHA_384_WITH_RSA_ENCRYPTION, "RSA with SHA-384"),
+    (SHA_512_WITH_RSA_ENCRYPTION, "RSA with SHA-512"),
+    (ID_DSA, "DSA"),
+    (DSA_WITH_SHA_1, "DSA with SHA-1"),
+    (DSA_WITH_SHA_224, "DSA with SHA-224"),
+    (DSA_WITH_SHA_256, "DSA with SHA-256"),
+    (ID_EC_PUBLIC_KEY, "EC"),
+    (ID_EC_DH, "ECDH"),
+    (ID_EC_MQV, "ECMQV"),
+    (ObjectIdentifier::new_unwrap("1.2.840.10045.4.1"), "ECDSA with SHA-1"),
+    (ECDSA_WITH_SHA_224, "ECDSA with SHA-224"),
+    (ECDSA_WITH_SHA_256, "ECDSA with SHA-256"),
+    (ECDSA_WITH_SHA_384, "ECDSA with SHA-384"),
+    (ECDSA_WITH_SHA_512, "ECDSA with SHA-512"),
+    (ObjectIdentifier::new_unwrap("1.2.840.10045.3.1.1"), "P-192"),
+    (SECP_224_R_1, "P-224"),
+    (SECP_521_R_1, "P-521"),
+    // SEC 2 section A.2.1
+    (ObjectIdentifier::new_unwrap("1.3.132.0.10"), "secp256k1"),
+    // RFC 5639
+    (BRAINPOOL_P_160_R_1, "brainpoolP160r1"),
+    (BRAINPOOL_P_192_R_1, "brainpoolP192r1"),
+    (BRAINPOOL_P_224_R_1, "brainpoolP224r1"),
+    (BRAINPOOL_P_256_R_1, "brainpoolP256r1"),
+    (BRAINPOOL_P_320_R_1, "brainpoolP320r1"),
+    (BRAINPOOL_P_384_R_1, "brainpoolP384r1"),
+    (BRAINPOOL_P_512_R_1, "brainpoolP512r1"),
+];

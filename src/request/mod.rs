@@ -7,6 +7,7 @@
 mod key;
 mod pkcs10;
 mod requestor;
+mod rsa;
 mod subject;
 mod usages;
 
@@ -168,6 +169,7 @@ impl Content {
         match key::read(pkcs10) {
             Ok(key) => match pkcs10.verify_possession() {
                 Ok(()) => content.key = Some(key),
+                Err(_) if !key::is_point(pkcs10, key) => reasons.push(DenyReason::KeyNotAllowed(KeyError::Encoding)),
                 Err(_) => reasons.push(DenyReason::BadSignature),
             },
             Err(error) if error.is_weakness() => reasons.push(DenyReason::WeakKey(error)),

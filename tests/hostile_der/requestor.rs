@@ -132,5 +132,5 @@ fn tells_everything_that_is_wrong_in_the_order_of_the_documentation() {
         "ProtectedName",
         "ProtectedAddress",
     ];
-    denied(&csr, &reasons, "the elliptic curve 1.3.132.0.10 is not allowed; P-256 and P-384 are");
+    denied(&csr, &reasons, "the elliptic curve secp256k1 (1.3.132.0.10) is not allowed; P-256 and P-384 are");
 }

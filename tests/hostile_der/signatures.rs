@@ -7,7 +7,7 @@ use crate::common::key::{
     SHA1_WITH_RSA, SHA256_WITH_RSA, SHA384_WITH_RSA, SHARED,
 };
 use crate::common::pkcs10::{dns, honest, sign, with_sans};
-use crate::expect::denied;
+use crate::expect::{denied, named};
 
 const NOT_PROVEN: &str = "the request's signature was not made with the private key of its public key";
 
@@ -116,6 +116,7 @@ fn refuses_digests_older_than_sha_2_and_says_which() {
         (include_str!("fixtures/p256-sha1.pem"), ECDSA_WITH_SHA1, "ecdsa-p256"),
     ];
     for (text, algorithm, key) in cases {
+        let algorithm = named(algorithm);
         let message = format!("the signature algorithm {algorithm} is not allowed with a key of the kind {key}; SHA-2");
         denied(&Csr::with_request(text), &["KeyNotAllowed"], &message);
     }
@@ -124,10 +125,10 @@ fn refuses_digests_older_than_sha_2_and_says_which() {
 #[test]
 fn refuses_pss_and_ecdsa_with_sha_512() {
     let key = Key::rsa(KeySize::Rsa2048).with_pss();
-    let message = format!("the signature algorithm {RSA_PSS} is not allowed with a key of the kind rsa-2048");
+    let message = format!("the signature algorithm {} is not allowed with a key of the kind rsa-2048", named(RSA_PSS));
     denied(&Csr::of(&sign(&honest(&key), &key)), &["KeyNotAllowed"], &message);
-    let message =
-        format!("the signature algorithm {ECDSA_WITH_SHA512} is not allowed with a key of the kind ecdsa-p256");
+    let algorithm = named(ECDSA_WITH_SHA512);
+    let message = format!("the signature algorithm {algorithm} is not allowed with a key of the kind ecdsa-p256");
     denied(&Csr::with_request(include_str!("fixtures/p256-sha512.pem")), &["KeyNotAllowed"], &message);
 }
 
@@ -146,7 +147,11 @@ fn refuses_an_algorithm_that_does_not_go_with_the_key() {
         (&ed25519, sequence(vec![oid("1.3.101.110")]), "1.3.101.110"),
     ];
     for (key, algorithm, name) in cases {
-        denied(&with_algorithm(key, algorithm), &["KeyNotAllowed"], &format!("the signature algorithm {name} is not"));
+        denied(
+            &with_algorithm(key, algorithm),
+            &["KeyNotAllowed"],
+            &format!("the signature algorithm {} is not", named(name)),
+        );
     }
     // One digest is said to be used, and another was.
     denied(&with_algorithm(&SHARED, sequence(vec![oid(ECDSA_WITH_SHA384)])), &["BadSignature"], NOT_PROVEN);

@@ -244,6 +244,14 @@ fn every_reason_to_wait_has_its_name_and_its_sentence() {
              drops it",
         ),
         (
+            DeferReason::ClaimedByAnotherNode(
+                San::Ip("10.9.0.9".parse().unwrap()),
+                Contest::Pods("10.9.0.0/24".parse().unwrap(), worker()),
+            ),
+            "ClaimedByAnotherNode",
+            "10.9.0.9 is within the range 10.9.0.0/24 of the pods of Node worker-1, which was there before",
+        ),
+        (
             DeferReason::SourceUnavailable(Unavailable::Watch("nodes")),
             "SourceUnavailable",
             "the cluster's nodes cannot be followed at the moment: their watch is down",
@@ -358,6 +366,18 @@ fn every_bad_key_has_its_sentence() {
             }),
             "KeyNotAllowed",
             "a key of the kind rsa-2048 is not among those that the policy's rule allows: ecdsa-p256, ed25519",
+        ),
+        (DenyReason::WeakKey(KeyError::RsaEven), "WeakKey", "the RSA key's modulus is even"),
+        (DenyReason::WeakKey(KeyError::RsaSmallFactor(3)), "WeakKey", "the RSA key's modulus is divisible by 3"),
+        (
+            DenyReason::WeakKey(KeyError::RsaRoca),
+            "WeakKey",
+            "the RSA key was made by a library whose keys can be factored (ROCA, CVE-2017-15361)",
+        ),
+        (
+            DenyReason::WeakKey(KeyError::RsaClosePrimes),
+            "WeakKey",
+            "the RSA key's primes are so close to each other that it can be factored (CVE-2022-26320)",
         ),
         (DenyReason::WeakKey(KeyError::RsaExponent), "WeakKey", "the RSA key's public exponent is not 65537"),
         (
