@@ -128,7 +128,8 @@ mod tests {
     #[test]
     fn reads_what_it_has_written() {
         let of = |san: &str, order: &str| (San::from_node_address(san).unwrap(), order.parse().unwrap());
-        let conflicts = BTreeMap::from([of("a.example.com", "a b"), of("10.0.0.1", "b,~a c"), of("fd00::1", "c d")]);
+        let conflicts =
+            BTreeMap::from([of("a.example.com", "a b"), of("10.0.0.1", "b,10.0.0.0/24~a c"), of("fd00::1", "c d")]);
         assert_eq!(BTreeMap::from_iter(parse(&format(&conflicts))), conflicts);
         assert_eq!(parse("nonsense\n10.0.0.1 Not_A_Node\n"), []);
     }

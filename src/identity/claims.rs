@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use std::str::FromStr;
 
 use ipnet::IpNet;
+use thiserror::Error;
 
 use crate::san::{NodeName, San};
 
@@ -51,22 +52,22 @@ impl Holders {
 pub enum Claim {
     /// The Node lists it.
     Listed(NodeName),
-    /// The address is within a range of the Node's pods.
-    PodRange(NodeName),
+    /// The address is within this range of the Node's pods.
+    PodRange(IpNet, NodeName),
 }
 
 impl Claim {
     fn node(&self) -> &NodeName {
         match self {
-            Self::Listed(node) | Self::PodRange(node) => node,
+            Self::Listed(node) | Self::PodRange(_, node) => node,
         }
     }
 }
 
 /// The claims to one name or address in the order they were seen; those of one inner list at the same moment.
 ///
-/// As text, what was seen at different moments stands apart by a space, what was seen at the same by a comma, and a
-/// range of pods has a tilde in front: `victim thief ~pods,late`.
+/// As text, what was seen at different moments stands apart by a space and what was seen at the same by a comma; a range
+/// of pods stands before its Node, with a tilde: `victim thief 10.0.0.0/8~pods,late`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Order(Vec<Vec<Claim>>);
 
@@ -81,28 +82,37 @@ impl fmt::Display for Order {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (position, moment) in self.0.iter().enumerate() {
             for (within, claim) in moment.iter().enumerate() {
-                let (apart, tilde) = match (position, within, claim) {
-                    (0, 0, Claim::Listed(_)) => ("", ""),
-                    (0, 0, Claim::PodRange(_)) => ("", "~"),
-                    (_, 0, Claim::Listed(_)) => (" ", ""),
-                    (_, 0, Claim::PodRange(_)) => (" ", "~"),
-                    (_, _, Claim::Listed(_)) => (",", ""),
-                    (_, _, Claim::PodRange(_)) => (",", "~"),
-                };
-                write!(f, "{apart}{tilde}{}", claim.node())?;
+                f.write_str(match (position, within) {
+                    (0, 0) => "",
+                    (_, 0) => " ",
+                    (_, _) => ",",
+                })?;
+                match claim {
+                    Claim::Listed(node) => node.fmt(f)?,
+                    Claim::PodRange(range, node) => write!(f, "{range}~{node}")?,
+                }
             }
         }
         Ok(())
     }
 }
 
-impl FromStr for Order {
-    type Err = crate::san::NodeNameError;
+/// A text that is no order of claims.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("not an order of claims")]
+pub struct OrderError;
 
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let claim = |text: &str| match text.strip_prefix('~') {
-            Some(node) => node.parse().map(Claim::PodRange),
-            None => text.parse().map(Claim::Listed),
+impl FromStr for Order {
+    type Err = OrderError;
+
+    fn from_str(text: &str) -> Result<Self, OrderError> {
+        let node = |text: &str| text.parse::<NodeName>().map_err(|_| OrderError);
+        let claim = |text: &str| match text.split_once('~') {
+            Some((range, holder)) => {
+                let range = range.parse().map_err(|_| OrderError)?;
+                node(holder).map(|holder| Claim::PodRange(range, holder))
+            }
+            None => node(text).map(Claim::Listed),
         };
         let moment = |text: &str| text.split(',').map(claim).collect::<Result<Vec<_>, _>>();
         text.split(' ').map(moment).collect::<Result<Vec<_>, _>>().map(Self)
@@ -201,12 +211,17 @@ impl Claims {
             let moment = self.sans.get(&san)?.moment_of(node)?;
             Some(self.rank(&san, &Claim::Listed(node.clone()), moment))
         });
-        self.overlays(&san).find_map(|(range, holder, since)| match own {
-            _ if Some(holder) == node => Some(PodRange::Within(range, holder.clone())),
-            Some(own) if own < since => None,
-            Some(own) if own == since => Some(PodRange::Unknown(range, holder.clone())),
-            Some(_) | None => Some(PodRange::Within(range, holder.clone())),
-        })
+        let mut unknown = None;
+        for (range, holder, since) in self.overlays(&san) {
+            match own {
+                Some(own) if Some(holder) != node && own < since => {}
+                Some(own) if Some(holder) != node && own == since => {
+                    unknown = Some(PodRange::Unknown(range, holder.clone()));
+                }
+                Some(_) | None => return Some(PodRange::Within(range, holder.clone())),
+            }
+        }
+        unknown
     }
 
     /// Everything that several Nodes claim, and in what order: what has to be remembered.
@@ -228,10 +243,9 @@ impl Claims {
     fn overlays<'a>(&'a self, san: &'a San) -> impl Iterator<Item = (IpNet, &'a NodeName, Rank)> {
         let ranges = san.as_ip().into_iter().flat_map(|address| self.ranges_with(address));
         ranges.flat_map(move |(range, holders)| {
-            holders
-                .0
-                .iter()
-                .map(move |(node, moment)| (range, node, self.rank(san, &Claim::PodRange(node.clone()), *moment)))
+            holders.0.iter().map(move |(node, moment)| {
+                (range, node, self.rank(san, &Claim::PodRange(range, node.clone()), *moment))
+            })
         })
     }
 
@@ -260,7 +274,7 @@ impl Claims {
             let claim = Claim::Listed(node.clone());
             (self.rank(san, &claim, *moment), claim)
         });
-        let overlays = self.overlays(san).map(|(_, node, rank)| (rank, Claim::PodRange(node.clone())));
+        let overlays = self.overlays(san).map(|(range, node, rank)| (rank, Claim::PodRange(range, node.clone())));
         let mut claims: Vec<(Rank, Claim)> = listed.chain(overlays).collect();
         let (_, one) = claims.first()?;
         if claims.iter().all(|(_, claim)| claim.node() == one.node()) {
@@ -377,7 +391,7 @@ mod tests {
         assert_eq!(of("10.9.1.4", "late"), None);
         assert_eq!(claims.pod_range("fd00::1".parse().unwrap(), None), None);
         let orders = ["10.9.0.1", "10.9.0.2", "10.9.0.3"].map(|address| order(&claims, address).unwrap());
-        assert_eq!(orders, ["early ~pods", "~pods late", "same,~pods"]);
+        assert_eq!(orders, ["early 10.9.0.0/24~pods", "10.9.0.0/24~pods late", "same,10.9.0.0/24~pods"]);
         claims.remove_range(&range, &node("pods"));
         assert!(claims.contested().is_empty());
         assert_eq!(claims.pod_range("10.9.0.2".parse().unwrap(), Some(&node("late"))), None);
@@ -387,11 +401,11 @@ mod tests {
     #[test]
     fn a_restart_does_not_turn_a_pods_address_into_a_nodes() {
         let range: IpNet = "10.0.0.0/24".parse().unwrap();
-        let mut claims = claims_after("~pods a b", &[("a", "10.0.0.1", 1), ("b", "10.0.0.1", 1)]);
+        let mut claims = claims_after("10.0.0.0/24~pods a b", &[("a", "10.0.0.1", 1), ("b", "10.0.0.1", 1)]);
         claims.add_range(range, &node("pods"), 1);
         let of = |name: &str| claims.pod_range("10.0.0.1".parse().unwrap(), Some(&node(name)));
         assert_eq!(of("a"), Some(PodRange::Within(range, node("pods"))));
-        let mut claims = claims_after("a ~pods b", &[("a", "10.0.0.1", 1), ("b", "10.0.0.1", 1)]);
+        let mut claims = claims_after("a 10.0.0.0/24~pods b", &[("a", "10.0.0.1", 1), ("b", "10.0.0.1", 1)]);
         claims.add_range(range, &node("pods"), 1);
         let of = |name: &str| claims.pod_range("10.0.0.1".parse().unwrap(), Some(&node(name)));
         assert_eq!((of("a"), of("b")), (None, Some(PodRange::Within(range, node("pods")))));
@@ -399,10 +413,10 @@ mod tests {
 
     #[test]
     fn an_order_reads_as_it_is_written() {
-        for text in ["a", "a b", "a,b c", "~a b,~c", "worker-1.example.com ~worker-2"] {
+        for text in ["a", "a b", "a,b c", "10.0.0.0/8~a b,fd00::/64~c", "worker-1.example.com 10.0.0.0/24~worker-2"] {
             assert_eq!(text.parse::<Order>().unwrap().to_string(), text);
         }
-        for text in ["", "a  b", "a,,b", "~", "Not_A_Node", "~~a"] {
+        for text in ["", "a  b", "a,,b", "~", "~a", "Not_A_Node", "10.0.0.0/8~", "10.0.0.0~a"] {
             assert!(text.parse::<Order>().is_err(), "{text:?}");
         }
     }
