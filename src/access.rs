@@ -7,7 +7,7 @@ use kube::{Api, Client};
 use tokio::time::timeout;
 
 use crate::api::KUBELET_SERVING;
-use crate::client::{REQUEST_TIMEOUT, describe};
+use crate::client::{MachineCluster, REQUEST_TIMEOUT, describe};
 use crate::controller::CLAIMS_CONFIG_MAP;
 use crate::policy::{Mode, Policy, Source};
 
@@ -111,29 +111,52 @@ fn own(namespace: &str) -> [Permission<'_>; 3] {
     [kept("get"), kept("patch"), of("create")]
 }
 
-/// Asks the API server whether the program may do what it has to.
+/// Asks the API servers whether the program may do what it has to. A management cluster that cannot be reached is no
+/// reason not to start: only rules that ask for Machines have to wait for it.
 ///
 /// # Errors
 /// When the API server cannot be reached, or with every permission that is missing.
-pub async fn check(client: &Client, server: &str, policy: &Policy) -> anyhow::Result<()> {
+pub async fn check(client: &Client, server: &str, policy: &Policy, machines: &MachineCluster) -> anyhow::Result<()> {
     let write = match policy.mode() {
         Mode::Enforce => WRITE,
         Mode::Audit => &[],
     };
-    let mut missing = Vec::new();
     let load_balancers = if policy.protects_load_balancers() { LOAD_BALANCERS } else { &[] };
-    let machines = if policy.asks(Source::Machine) { MACHINES.as_flattened() } else { &[] };
     let own = own(client.default_namespace());
-    for permission in READ.iter().chain(load_balancers).chain(machines).chain(write).chain(&own) {
+    let permissions: Vec<_> = READ.iter().chain(load_balancers).chain(write).chain(&own).copied().collect();
+    refuse(server, &missing(client, server, &permissions).await?)?;
+    if !policy.asks(Source::Machine) {
+        return Ok(());
+    }
+    let in_namespace =
+        |permission: &Permission<'static>| Permission { namespace: machines.namespace.as_deref(), ..*permission };
+    let permissions: Vec<Permission<'_>> = MACHINES.as_flattened().iter().map(in_namespace).collect();
+    match missing(&machines.client, &machines.server, &permissions).await {
+        Ok(missing) => refuse(&machines.server, &missing),
+        Err(error) if machines.is_other => {
+            tracing::warn!("the management cluster cannot be asked for Machines: {error:#}");
+            Ok(())
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn refuse(server: &str, missing: &[String]) -> anyhow::Result<()> {
+    if missing.is_empty() {
+        return Ok(());
+    }
+    anyhow::bail!("the API server {server} does not allow this user to: {}", missing.join("; "))
+}
+
+/// Those of the permissions that the user lacks.
+async fn missing(client: &Client, server: &str, permissions: &[Permission<'_>]) -> anyhow::Result<Vec<String>> {
+    let mut missing = Vec::new();
+    for permission in permissions {
         if !is_allowed(client, server, permission).await? {
             missing.push(permission.describe());
         }
     }
-    if missing.is_empty() {
-        Ok(())
-    } else {
-        anyhow::bail!("the API server {server} does not allow this user to: {}", missing.join("; "))
-    }
+    Ok(missing)
 }
 
 async fn is_allowed(client: &Client, server: &str, permission: &Permission<'_>) -> anyhow::Result<bool> {

@@ -43,6 +43,11 @@ pub struct RunArguments {
     #[arg(long, value_name = "FILE")]
     pub kubeconfig: Option<PathBuf>,
 
+    /// How to reach the management cluster, where Machines are in another cluster than their Nodes; if its context names a
+    /// namespace, only the Machines in there count
+    #[arg(long, value_name = "FILE")]
+    pub machine_kubeconfig: Option<PathBuf>,
+
     /// Where to serve /metrics, /healthz and /readyz
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "0.0.0.0:8080")]
     pub admin_address: SocketAddr,

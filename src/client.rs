@@ -9,7 +9,7 @@ use anyhow::anyhow;
 use futures::future::BoxFuture;
 use http::{Method, Request, Response};
 use kube::client::{Body, ClientBuilder};
-use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
 use kube::runtime::watcher;
 use kube::{Client, Config};
 use tower::{BoxError, Layer, Service};
@@ -30,9 +30,8 @@ pub async fn config(kubeconfig: Option<&Path>) -> anyhow::Result<Config> {
     let options = KubeConfigOptions::default();
     let mut config = match kubeconfig {
         Some(path) => {
-            let unusable = |error| anyhow!("cannot use the kubeconfig {}: {}", path.display(), root_cause(&error));
-            let read = Kubeconfig::read_from(path).map_err(unusable)?;
-            Config::from_custom_kubeconfig(read, &options).await.map_err(unusable)?
+            let read = read_kubeconfig(path)?;
+            Config::from_custom_kubeconfig(read, &options).await.map_err(|error| unusable(path, &error))?
         }
         None if std::env::var_os("KUBERNETES_SERVICE_HOST").is_some() => Config::incluster()
             .map_err(|error| anyhow!("cannot use the pod's service account: {}", root_cause(&error)))?,
@@ -46,6 +45,37 @@ pub async fn config(kubeconfig: Option<&Path>) -> anyhow::Result<Config> {
     config.connect_timeout = Some(CONNECT_TIMEOUT);
     config.default_retry = false;
     Ok(config)
+}
+
+fn read_kubeconfig(path: &Path) -> anyhow::Result<Kubeconfig> {
+    Kubeconfig::read_from(path).map_err(|error| unusable(path, &error))
+}
+
+fn unusable(path: &Path, error: &KubeconfigError) -> anyhow::Error {
+    anyhow!("cannot use the kubeconfig {}: {}", path.display(), root_cause(error))
+}
+
+/// The namespace that a kubeconfig's current context names, if it names one.
+///
+/// # Errors
+/// When the file cannot be read.
+pub fn namespace(kubeconfig: &Path) -> anyhow::Result<Option<String>> {
+    let read = read_kubeconfig(kubeconfig)?;
+    let current = read.contexts.into_iter().find(|named| Some(&named.name) == read.current_context.as_ref());
+    Ok(current.and_then(|named| named.context?.namespace))
+}
+
+/// Where Machines are: in the cluster of their Nodes, or in a management cluster.
+#[derive(Clone)]
+pub struct MachineCluster {
+    /// Talks to it.
+    pub client: Client,
+    /// Its address, for messages.
+    pub server: String,
+    /// The only namespace whose Machines count; all do where there is none.
+    pub namespace: Option<String>,
+    /// Whether it is another cluster than that of the Nodes.
+    pub is_other: bool,
 }
 
 /// A client that counts its requests and notices when a watch is accepted again.
@@ -176,7 +206,8 @@ impl Operation {
         let plural = |segment: &str| PLURALS.iter().copied().find(|plural| *plural == segment);
         let (name, watches) = match (request.method(), parent, last) {
             (&Method::GET, _, "machines") if watching => {
-                let group = segments.next().unwrap_or_default();
+                // Namespaced or not, and behind whatever proxy: the group comes after `apis`.
+                let group = uri.path().split('/').skip_while(|segment| *segment != "apis").nth(1).unwrap_or_default();
                 ("watch", MACHINES.iter().find(|kind| kind.group == group).map(|kind| kind.name))
             }
             (&Method::GET, _, "machines") => ("list", None),

@@ -40,16 +40,12 @@ fn load<T>(path: &Path, parse: fn(&[u8]) -> Result<T, FileError>) -> anyhow::Res
 
 /// Follows the files for ever. A bad edit is told, and the last good state stays in force.
 pub async fn follow(controller: Arc<Controller>, metrics: Arc<Metrics>, policy: PathBuf, inventory: Option<PathBuf>) {
-    let load_balancers = controller.policy().protects_load_balancers();
     let mut policy = File::new(policy, "policy");
     let mut inventory = inventory.map(|path| File::new(path, "inventory"));
     loop {
         sleep(EVERY).await;
         if let Some(changed) = policy.changed(Policy::load) {
             let loaded = changed.map(|new| {
-                if new.protects_load_balancers() != load_balancers {
-                    tracing::warn!("protected.loadBalancers has changed; it takes effect at the next start");
-                }
                 metrics.policy_loaded(&new);
                 tracing::info!(sha256 = new.sha256(), "policy reloaded; everything pending is judged again");
                 controller.order(|orders| orders.policy = Arc::new(new));

@@ -1,5 +1,6 @@
 //! `countersign run`: everything wired together.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use tokio::signal::unix::{SignalKind, signal};
@@ -9,7 +10,7 @@ use tokio::task::JoinSet;
 use crate::access;
 use crate::admin::{self, Admin};
 use crate::args::RunArguments;
-use crate::client;
+use crate::client::{self, MachineCluster};
 use crate::controller::{Controller, Settings};
 use crate::metrics::Metrics;
 use crate::reload;
@@ -31,14 +32,14 @@ pub async fn run(arguments: RunArguments) -> anyhow::Result<()> {
     let metrics = Arc::new(Metrics::new()?);
     metrics.policy_loaded(&policy);
     metrics.policy_reload_success.set(1);
-    let followed = client::PLURALS.iter().filter(|kind| **kind != "services" || policy.protects_load_balancers());
-    let watched = Watches::new(&followed.copied().collect::<Vec<_>>());
+    let watched = Watches::new(client::PLURALS);
     let machines = Watches::new(&client::MACHINES.iter().map(|kind| kind.name).collect::<Vec<_>>());
-    let cannot = |error| anyhow::anyhow!("cannot connect to {server}: {}", client::describe(&error));
-    let machine_client = client::client(config.clone(), metrics.clone(), machines.clone()).map_err(cannot)?;
+    let cannot = |error| cannot_connect(&server, &error);
+    let machine_cluster =
+        machine_cluster(arguments.machine_kubeconfig.as_deref(), &config, metrics.clone(), machines.clone()).await?;
     let client = client::client(config, metrics.clone(), watched.clone()).map_err(cannot)?;
     tokio::select! {
-        checked = access::check(&client, &server, &policy) => checked?,
+        checked = access::check(&client, &server, &policy, &machine_cluster) => checked?,
         _ = stop.wait_for(|stop| *stop) => return Ok(()),
     }
     tracing::info!(
@@ -65,9 +66,29 @@ pub async fn run(arguments: RunArguments) -> anyhow::Result<()> {
         admin::serve(listener, admin).await.unwrap_or_else(|error| tracing::error!(%error, "the admin port broke"));
     });
     background.spawn(reload::follow(controller.clone(), metrics, arguments.policy, arguments.inventory));
-    controller.run(client, machine_client, stop).await;
+    controller.run(client, machine_cluster, stop).await;
     tracing::info!("stopped");
     Ok(())
+}
+
+fn cannot_connect(server: &str, error: &kube::Error) -> anyhow::Error {
+    anyhow::anyhow!("cannot connect to {server}: {}", client::describe(error))
+}
+
+/// Where Machines are: in the management cluster, if one is given, or beside the Nodes.
+async fn machine_cluster(
+    kubeconfig: Option<&Path>,
+    beside_nodes: &kube::Config,
+    metrics: Arc<Metrics>,
+    watched: Watches,
+) -> anyhow::Result<MachineCluster> {
+    let (config, namespace) = match kubeconfig {
+        Some(path) => (client::config(Some(path)).await?, client::namespace(path)?),
+        None => (beside_nodes.clone(), None),
+    };
+    let server = config.cluster_url.to_string();
+    let client = client::client(config, metrics, watched).map_err(|error| cannot_connect(&server, &error))?;
+    Ok(MachineCluster { client, server, namespace, is_other: kubeconfig.is_some() })
 }
 
 /// Turns true at SIGTERM, which Kubernetes sends, or SIGINT, which a terminal does.

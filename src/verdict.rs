@@ -69,6 +69,7 @@ fn place(source: Source, node: &NodeName) -> String {
         Source::Node => format!("status.addresses of Node {node}"),
         Source::Machine => format!("status.addresses of node {node}'s Machine"),
         Source::Inventory => "the inventory".to_owned(),
+        Source::Dns => "DNS".to_owned(),
     }
 }
 
@@ -277,6 +278,13 @@ pub enum DeferReason {
     },
     /// The sources that the rule asks do not say that the name is the node's.
     NameNotOwned(DnsName, NotOwned),
+    /// DNS does not confirm the name: it leads nowhere, or to addresses that are not requested.
+    NameNotConfirmed {
+        /// As requested.
+        name: DnsName,
+        /// Where it leads.
+        found: Vec<IpAddr>,
+    },
     /// The sources that the rule asks do not say that the address is the node's.
     AddressNotOwned(IpAddr, NotOwned),
     /// Another Node stands in the way.
@@ -310,7 +318,7 @@ impl DeferReason {
         match self {
             Self::NoRuleMatched(_) => "NoRuleMatched",
             Self::NodeNotFound { .. } => "NodeNotFound",
-            Self::NameNotOwned(..) => "NameNotOwned",
+            Self::NameNotOwned(..) | Self::NameNotConfirmed { .. } => "NameNotOwned",
             Self::AddressNotOwned(..) => "AddressNotOwned",
             Self::ClaimedByAnotherNode(..) => "ClaimedByAnotherNode",
             Self::NotAControlPlaneNode(..) => "NotAControlPlaneNode",
@@ -330,10 +338,34 @@ impl DeferReason {
             // A violation that is only left pending is looked at again anyway.
             Self::Left(_)
             | Self::NoRuleMatched(_)
+            | Self::NameNotConfirmed { .. }
             | Self::ClaimedByAnotherNode(..)
             | Self::ConditionError { .. }
             | Self::RateLimited { .. }
             | Self::SourceUnavailable(_) => None,
+        }
+    }
+}
+
+impl DeferReason {
+    /// The name that has to be looked up before this reason may be acted on, if it rests on one.
+    #[must_use]
+    pub fn to_resolve(&self) -> Option<&DnsName> {
+        match self {
+            Self::SourceUnavailable(Unavailable::NotResolved(name)) => Some(name),
+            Self::SourceUnavailable(
+                Unavailable::Watch(_) | Unavailable::NoInventory | Unavailable::Resolver { .. },
+            )
+            | Self::Left(_)
+            | Self::NoRuleMatched(_)
+            | Self::NodeNotFound { .. }
+            | Self::NameNotOwned(..)
+            | Self::NameNotConfirmed { .. }
+            | Self::AddressNotOwned(..)
+            | Self::ClaimedByAnotherNode(..)
+            | Self::NotAControlPlaneNode(..)
+            | Self::ConditionError { .. }
+            | Self::RateLimited { .. } => None,
         }
     }
 }
@@ -345,6 +377,12 @@ impl fmt::Display for DeferReason {
             Self::NodeNotFound { node, deleting: false } => write!(f, "Node {node} does not exist (yet)"),
             Self::NodeNotFound { node, deleting: true } => write!(f, "Node {node} is being deleted"),
             Self::NameNotOwned(name, by) => write!(f, "{name} is not {by}"),
+            Self::NameNotConfirmed { name, found } if found.is_empty() => {
+                write!(f, "{name} has no address in DNS (yet)")
+            }
+            Self::NameNotConfirmed { name, found } => {
+                write!(f, "{name} leads to {} in DNS, and not only to addresses that are requested", list(found))
+            }
             Self::AddressNotOwned(address, by) => write!(f, "{address} is not {by}"),
             Self::ClaimedByAnotherNode(san, Contest::Later(other)) => {
                 write!(f, "{san} was claimed by Node {other} before; it waits until that Node is deleted or drops it")
@@ -400,6 +438,15 @@ pub enum Unavailable {
     Watch(&'static str),
     /// The rule asks the inventory, and there is none.
     NoInventory,
+    /// The rule asks DNS for this name, and nobody did so far.
+    NotResolved(DnsName),
+    /// The rule asks DNS, which gave no answer.
+    Resolver {
+        /// The name that was looked up.
+        name: DnsName,
+        /// Why, in a sentence.
+        problem: String,
+    },
 }
 
 impl fmt::Display for Unavailable {
@@ -409,6 +456,8 @@ impl fmt::Display for Unavailable {
                 write!(f, "the cluster's {objects} cannot be followed at the moment: their watch is down")
             }
             Self::NoInventory => f.write_str("the rule asks the inventory, and the program was started without one"),
+            Self::NotResolved(name) => write!(f, "the rule asks DNS, and {name} was not looked up"),
+            Self::Resolver { name, problem } => write!(f, "{name} cannot be looked up in DNS: {problem}"),
         }
     }
 }

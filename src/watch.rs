@@ -110,6 +110,13 @@ impl Watches {
         self.all.iter().find(|watched| watched.name == name)
     }
 
+    /// Notes how it goes with one of them now.
+    pub fn set(&self, name: &str, new: Health) {
+        if let Some(watched) = self.get(name) {
+            watched.set(new);
+        }
+    }
+
     /// The kinds of which what is known may not be what the cluster holds.
     #[must_use]
     pub fn not_live(&self) -> Vec<&'static str> {

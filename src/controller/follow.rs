@@ -12,11 +12,11 @@ use tokio::task::JoinSet;
 
 use super::Controller;
 use super::store::Change;
-use super::surroundings::Protecting;
+use super::surroundings::{Kind, Protecting};
 use crate::api::{CertificateSigningRequest, ConfigMap, EndpointSlice, KUBELET_SERVING, Node, Service, ServiceCidr};
 use crate::identity::NodeRecord;
 use crate::san::NodeName;
-use crate::watch::{Watches, follow_known};
+use crate::watch::{Health, Watches, follow_known};
 
 impl Controller {
     /// Follows everything that decisions rest on.
@@ -31,9 +31,7 @@ impl Controller {
         let cluster_info = all().fields("metadata.name=cluster-info");
         let api = Api::<ConfigMap>::namespaced(client.clone(), "kube-public");
         tasks.spawn(self.clone().follow_protecting(api, cluster_info, "configmaps"));
-        if self.watched.get("services").is_some() {
-            tasks.spawn(self.clone().follow_protecting(Api::<Service>::all(client.clone()), all(), "services"));
-        }
+        tasks.spawn(self.clone().follow_services(client.clone()));
         tasks.spawn(self.clone().push_all_when_live(self.watched.clone()));
         tasks.spawn(self.clone().push_all_when_live(self.machine_watches.clone()));
     }
@@ -127,6 +125,34 @@ impl Controller {
             }
         })
         .await;
+    }
+
+    /// Follows Services as long as the policy protects the addresses of their load balancers.
+    async fn follow_services(self: Arc<Self>, client: Client) {
+        let mut switch = self.load_balancers.subscribe();
+        loop {
+            let asked = {
+                // Keeps other orders out until the health fits these.
+                let _orders = self.orders.read();
+                let asked = *switch.borrow_and_update();
+                self.watched.set("services", if asked { Health::Syncing } else { Health::Live });
+                self.store.lock().surroundings.retain(Kind::Service, &HashSet::new());
+                asked
+            };
+            let follow = async {
+                if asked {
+                    self.clone()
+                        .follow_protecting(Api::<Service>::all(client.clone()), Config::default(), "services")
+                        .await;
+                } else {
+                    std::future::pending::<()>().await;
+                }
+            };
+            tokio::select! {
+                () = follow => {}
+                switched = switch.changed() => if switched.is_err() { return },
+            }
+        }
     }
 
     /// Puts every pending request in line.

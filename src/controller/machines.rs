@@ -13,7 +13,7 @@ use tokio::time::sleep;
 use super::Controller;
 use super::api::call;
 use crate::api::Machine;
-use crate::client::{MACHINES, MachineKind};
+use crate::client::{MACHINES, MachineCluster, MachineKind};
 use crate::identity::MachineRecord;
 use crate::policy::Source;
 use crate::watch::{Health, follow};
@@ -23,12 +23,12 @@ const LOOK: Duration = Duration::from_secs(5);
 
 impl Controller {
     /// Follows one kind of Machine whenever the API server knows it and the policy asks for Machines.
-    pub(super) async fn follow_machines(self: Arc<Self>, client: Client, kind: &'static MachineKind) {
+    pub(super) async fn follow_machines(self: Arc<Self>, cluster: MachineCluster, kind: &'static MachineKind) {
         let Some(watched) = self.machine_watches.get(kind.name).cloned() else { return };
         loop {
             if self.orders().policy.asks(Source::Machine) {
-                match discover(&client, kind).await {
-                    Ok(Some(resource)) => self.follow_resource(&client, kind, &resource).await,
+                match discover(&cluster.client, kind).await {
+                    Ok(Some(resource)) => self.follow_resource(&cluster, kind, &resource).await,
                     Ok(None) => watched.set(Health::Live),
                     Err(why) => watched.set(Health::Down(why)),
                 }
@@ -39,13 +39,17 @@ impl Controller {
     }
 
     /// Returns when the API server does not know the resource any more.
-    async fn follow_resource(&self, client: &Client, kind: &'static MachineKind, resource: &ApiResource) {
+    async fn follow_resource(&self, cluster: &MachineCluster, kind: &'static MachineKind, resource: &ApiResource) {
         let Some(watched) = self.machine_watches.get(kind.name).cloned() else { return };
         let key = |machine: &Machine| {
             format!("{}/{}/{}", kind.group, machine.namespace().unwrap_or_default(), machine.name_any())
         };
         let mut listed = HashSet::new();
-        let api = Api::<Machine>::all_with(client.clone(), resource);
+        let client = cluster.client.clone();
+        let api = match &cluster.namespace {
+            Some(namespace) => Api::<Machine>::namespaced_with(client, namespace, resource),
+            None => Api::<Machine>::all_with(client, resource),
+        };
         follow(api, Config::default(), watched, |event| match event {
             Event::Init => listed.clear(),
             Event::InitApply(machine) => {
@@ -74,9 +78,13 @@ impl Controller {
     }
 
     /// Starts to follow all kinds.
-    pub(super) fn follow_all_machines(self: &Arc<Self>, client: &Client, tasks: &mut tokio::task::JoinSet<()>) {
+    pub(super) fn follow_all_machines(
+        self: &Arc<Self>,
+        cluster: &MachineCluster,
+        tasks: &mut tokio::task::JoinSet<()>,
+    ) {
         for kind in MACHINES {
-            tasks.spawn(self.clone().follow_machines(client.clone(), kind));
+            tasks.spawn(self.clone().follow_machines(cluster.clone(), kind));
         }
     }
 }

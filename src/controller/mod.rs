@@ -6,6 +6,7 @@
 //! line again.
 
 mod api;
+mod dns;
 mod event;
 mod follow;
 mod machines;
@@ -30,11 +31,13 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio::time::sleep_until;
 
+use crate::client::MachineCluster;
 use crate::identity::{ClusterDomain, Inventory};
 use crate::metrics::Metrics;
 use crate::policy::Policy;
-use crate::watch::Watches;
+use crate::watch::{Health, Watches};
 use api::Cluster;
+use dns::Dns;
 use event::Recorder;
 use memory::Memory;
 use store::Store;
@@ -50,9 +53,12 @@ pub struct Controller {
     store: Mutex<Store>,
     wake: Notify,
     contests: Notify,
+    /// Whether Services are to be followed, for the addresses of their load balancers.
+    load_balancers: watch::Sender<bool>,
     workers: usize,
     orders: RwLock<Orders>,
     cluster: Cluster,
+    dns: Dns,
     memory: Memory,
     watched: Watches,
     machine_watches: Watches,
@@ -95,9 +101,11 @@ impl Controller {
             store: Mutex::new(Store::new(Surroundings::new(settings.cluster_domain, settings.service_ranges))),
             wake: Notify::new(),
             contests: Notify::new(),
+            load_balancers: watch::Sender::new(settings.orders.policy.protects_load_balancers()),
             workers: settings.workers,
             orders: RwLock::new(settings.orders),
             cluster,
+            dns: Dns::new(),
             memory: Memory::new(client.clone()),
             watched,
             machine_watches,
@@ -108,7 +116,7 @@ impl Controller {
     }
 
     /// Follows the cluster and answers requests, until `stop` turns true; then finishes what is on its way.
-    pub async fn run(self: Arc<Self>, client: Client, machines: Client, mut stop: watch::Receiver<bool>) {
+    pub async fn run(self: Arc<Self>, client: Client, machines: MachineCluster, mut stop: watch::Receiver<bool>) {
         let mut background = JoinSet::new();
         let kept = tokio::select! {
             kept = self.recall_contested() => kept,
@@ -132,7 +140,15 @@ impl Controller {
 
     /// Takes new orders; everything pending is judged again by them.
     pub fn order(&self, change: impl FnOnce(&mut Orders)) {
-        change(&mut self.orders.write());
+        {
+            let mut orders = self.orders.write();
+            change(&mut orders);
+            let asked = orders.policy.protects_load_balancers();
+            if self.load_balancers.send_if_modified(|known| std::mem::replace(known, asked) != asked) && asked {
+                // INVARIANT: whoever sees the new policy also sees that the Services are not known yet.
+                self.watched.set("services", Health::Syncing);
+            }
+        }
         let mut store = self.store.lock();
         store.forget_told();
         store.push_all();

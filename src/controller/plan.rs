@@ -8,10 +8,13 @@ use crate::api::Condition;
 use crate::identity::Contest;
 use crate::policy::{Evaluation, Mode, Policy, Rule};
 use crate::san::NodeName;
-use crate::verdict::{Approval, DeferReason, DenyReason, NonEmpty, Verdict};
+use crate::verdict::{Approval, DeferReason, DenyReason, NonEmpty, Unavailable, Verdict};
 
 /// Longest message in bytes: what the note of an Event takes.
 const MAX_MESSAGE: usize = 1024;
+
+/// How long a request waits whose names DNS does not confirm.
+const ASK_DNS_AGAIN: Duration = Duration::from_secs(30);
 
 /// What is to be done about a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -114,6 +117,10 @@ fn other_node(reason: &DeferReason) -> Option<&NodeName> {
 fn due(reason: &DeferReason) -> Option<Duration> {
     match reason {
         DeferReason::RateLimited { wait, .. } => Some(*wait),
+        // Nobody tells when DNS changes.
+        DeferReason::NameNotConfirmed { .. } | DeferReason::SourceUnavailable(Unavailable::Resolver { .. }) => {
+            Some(ASK_DNS_AGAIN)
+        }
         _ => None,
     }
 }

@@ -15,7 +15,7 @@ use crate::identity::{NodeRecord, Nodes};
 use crate::policy::{Facts, Rule, evaluate};
 use crate::quote::Quoted;
 use crate::request::Reading;
-use crate::san::NodeName;
+use crate::san::{DnsName, NodeName};
 use crate::verdict::DenyReason;
 
 /// How many Nodes are read afresh for one decision, before it is put off.
@@ -41,9 +41,25 @@ struct Decided {
     node: Option<(NodeName, String)>,
 }
 
+/// What a decision lacks.
+enum Missing {
+    /// It may stand.
+    Nothing,
+    /// This Node has to be read afresh.
+    Node(NodeName),
+    /// These names have to be looked up.
+    Names(Vec<DnsName>),
+}
+
+impl Missing {
+    fn of_names(names: Vec<DnsName>) -> Self {
+        if names.is_empty() { Self::Nothing } else { Self::Names(names) }
+    }
+}
+
 impl Controller {
     /// Works on one request. Whatever fails is tried again later; nothing here ends the program.
-    pub(super) async fn reconcile(&self, name: &Arc<str>) {
+    pub(super) async fn reconcile(self: &Arc<Self>, name: &Arc<str>) {
         if let Err(error) = self.settle(name).await {
             let before = self.store.lock().retry(name, Instant::now());
             self.wake.notify_one();
@@ -54,15 +70,19 @@ impl Controller {
         }
     }
 
-    async fn settle(&self, name: &Arc<str>) -> Result<(), ReconcileError> {
+    async fn settle(self: &Arc<Self>, name: &Arc<str>) -> Result<(), ReconcileError> {
         let Some(reading) = self.read(name) else { return Ok(()) };
         let mut fresh: Vec<(NodeName, Option<NodeRecord>)> = Vec::new();
         let decided = loop {
-            let Some((decided, rests_on)) = self.decide(name, &reading, &fresh) else { return Ok(()) };
-            match rests_on {
-                None => break decided,
-                Some(_) if fresh.len() >= MAX_FRESH => return Err(ReconcileError::Unsettled),
-                Some(node) => {
+            let Some((decided, missing)) = self.decide(name, &reading, &fresh) else { return Ok(()) };
+            match missing {
+                Missing::Nothing => break decided,
+                Missing::Names(names) => {
+                    self.resolve_later(name, names);
+                    return Ok(());
+                }
+                Missing::Node(_) if fresh.len() >= MAX_FRESH => return Err(ReconcileError::Unsettled),
+                Missing::Node(node) => {
                     let record = self.cluster.node(&node).await?;
                     fresh.push((node, record));
                 }
@@ -92,13 +112,13 @@ impl Controller {
         }
     }
 
-    /// Decides on what is known, and says which Node has to be read afresh before the decision may stand.
+    /// Decides on what is known, and says what has to be known before the decision may stand.
     fn decide(
         &self,
         name: &Arc<str>,
         reading: &Reading,
         fresh: &[(NodeName, Option<NodeRecord>)],
-    ) -> Option<(Decided, Option<NodeName>)> {
+    ) -> Option<(Decided, Missing)> {
         let orders = self.orders();
         let unavailable = self.watched.not_live();
         let machines_unavailable = self.machine_watches.not_live();
@@ -112,6 +132,7 @@ impl Controller {
             machines: &store.machines,
             machines_unavailable: &machines_unavailable,
             inventory: orders.inventory.as_deref(),
+            dns: &pending.resolutions(Instant::now()),
             protected: store.surroundings.protected(),
             superseded: store.queue.is_superseded(name),
             budget: reading.node().and_then(|node| store.budget(node)),
@@ -119,10 +140,13 @@ impl Controller {
         let evaluation = evaluate(reading, &facts, &orders.policy);
         let node = reading.node().and_then(|node| facts.nodes.get(node));
         let node = node.map(|record| (record.name().clone(), record.uid().to_owned()));
-        let rests_on = evaluation.rests_on(|node| fresh.iter().any(|(name, _)| name == node)).cloned();
+        let missing = match evaluation.rests_on(|node| fresh.iter().any(|(name, _)| name == node)) {
+            Some(node) => Missing::Node(node.clone()),
+            None => Missing::of_names(evaluation.to_resolve().cloned().collect()),
+        };
         let plan = plan(&evaluation, &orders.policy);
         let per_hour = evaluation.rule.map(Rule::approvals_per_hour);
-        Some((Decided { plan, per_hour, pending, uid, created, node }, rests_on))
+        Some((Decided { plan, per_hour, pending, uid, created, node }, missing))
     }
 
     async fn write(&self, name: &Arc<str>, decided: &Decided, answer: &Answer) -> Result<(), ReconcileError> {

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use super::queue::Queue;
 use super::surroundings::Surroundings;
 use crate::api::{CertificateSigningRequest, Condition, KUBELET_SERVING};
-use crate::identity::{MachineIndex, MachineRecord, Moment, NodeChange, NodeIndex, NodeRecord};
+use crate::identity::{MachineIndex, MachineRecord, Moment, NodeChange, NodeIndex, NodeRecord, Resolutions};
 use crate::policy::Budget;
 use crate::request::Reading;
 use crate::san::NodeName;
@@ -19,6 +19,9 @@ use crate::verdict::NonEmpty;
 const FIRST_RETRY: Duration = Duration::from_millis(50);
 /// The longest that a retry waits.
 const LAST_RETRY: Duration = Duration::from_secs(30);
+
+/// For how long what DNS said of a request's names holds.
+const RESOLVED_FOR: Duration = Duration::from_secs(10);
 
 /// How many budgets are kept before those that are full again are dropped.
 const MIN_BUDGETS: usize = 256;
@@ -71,6 +74,16 @@ pub(super) struct Pending {
     told: Option<NonEmpty<&'static str>>,
     /// How often in a row the API failed for it.
     failures: u32,
+    /// What DNS said of its names, and when.
+    resolved: Resolved,
+}
+
+/// How far the look-up of a request's names has come.
+#[derive(Clone, Debug)]
+enum Resolved {
+    NotAsked,
+    Asking,
+    At(Instant, Arc<Resolutions>),
 }
 
 /// What a request asks for.
@@ -271,6 +284,23 @@ impl Store {
         }
     }
 
+    /// Notes that a request's names are being looked up; false where they are already.
+    pub(super) fn start_resolving(&mut self, name: &Arc<str>) -> bool {
+        let Some(pending) = self.pending_mut(name) else { return false };
+        match std::mem::replace(&mut pending.resolved, Resolved::Asking) {
+            Resolved::NotAsked | Resolved::At(..) => true,
+            Resolved::Asking => false,
+        }
+    }
+
+    /// Takes in what DNS said of a request's names, and puts the request in line.
+    pub(super) fn set_resolved(&mut self, name: &Arc<str>, answers: Resolutions, now: Instant) {
+        if let Some(pending) = self.pending_mut(name) {
+            pending.resolved = Resolved::At(now, Arc::new(answers));
+            self.queue.push(name);
+        }
+    }
+
     /// Forgets what was told of every pending request, since it is judged by other rules now.
     pub(super) fn forget_told(&mut self) {
         for entry in self.requests.values_mut() {
@@ -348,6 +378,14 @@ impl Phase {
 }
 
 impl Pending {
+    /// What DNS said of its names, as long as that holds.
+    pub(super) fn resolutions(&self, now: Instant) -> Arc<Resolutions> {
+        match &self.resolved {
+            Resolved::At(then, answers) if now.duration_since(*then) < RESOLVED_FOR => answers.clone(),
+            Resolved::At(..) | Resolved::Asking | Resolved::NotAsked => Arc::default(),
+        }
+    }
+
     fn new(csr: &Arc<CertificateSigningRequest>, seen: Option<Instant>) -> Self {
         Self {
             resource_version: csr.metadata.resource_version.clone().unwrap_or_default(),
@@ -356,6 +394,7 @@ impl Pending {
             seen,
             told: None,
             failures: 0,
+            resolved: Resolved::NotAsked,
         }
     }
 }

@@ -1,6 +1,8 @@
 //! What each source says about a node and one name or address.
 
-use super::{Inventory, MachineIndex, NodeRecord};
+use std::net::IpAddr;
+
+use super::{Inventory, MachineIndex, NodeRecord, Resolution, Resolutions};
 use crate::policy::Source;
 use crate::san::{NodeName, San};
 
@@ -13,6 +15,8 @@ pub enum Answer {
     NotOwned,
     /// The source cannot say at the moment.
     Unavailable,
+    /// The source never says anything about this kind of SAN.
+    Abstains,
 }
 
 /// The sources, as one decision sees them.
@@ -22,8 +26,14 @@ pub struct Evidence<'a> {
     pub record: &'a NodeRecord,
     /// The Machines on which Nodes run.
     pub machines: &'a MachineIndex,
+    /// Whether these are all Machines there are.
+    pub machines_live: bool,
     /// The operator's inventory, where there is one.
     pub inventory: Option<&'a Inventory>,
+    /// What came of looking up requested names.
+    pub dns: &'a Resolutions,
+    /// Everything that is requested.
+    pub requested: &'a [San],
 }
 
 impl Evidence<'_> {
@@ -33,11 +43,25 @@ impl Evidence<'_> {
         let owned = |owned: bool| if owned { Answer::Owned } else { Answer::NotOwned };
         match source {
             Source::Node => owned(self.record.lists(san)),
-            Source::Machine => owned(self.machines.vouch(self.record, san)),
+            Source::Machine if self.machines.vouch(self.record, san) => Answer::Owned,
+            Source::Machine if self.machines_live => Answer::NotOwned,
+            Source::Machine => Answer::Unavailable,
             Source::Inventory => match self.inventory {
                 Some(inventory) => owned(inventory.owner(san) == Some(node)),
                 None => Answer::Unavailable,
             },
+            // An address is its node's with or without a name: only the other sources know of it.
+            Source::Dns => match san.as_dns().map(|name| self.dns.get(name)) {
+                None => Answer::Abstains,
+                Some(None | Some(Resolution::Failed(_))) => Answer::Unavailable,
+                Some(Some(Resolution::Addresses(found))) => owned(self.confirms(found)),
+            },
         }
+    }
+
+    /// Whether a name with these addresses leads to where the request says, and nowhere else.
+    #[must_use]
+    pub fn confirms(&self, found: &[IpAddr]) -> bool {
+        !found.is_empty() && found.iter().all(|address| self.requested.contains(&San::Ip(*address)))
     }
 }

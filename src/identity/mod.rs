@@ -1,6 +1,7 @@
 //! Whose name is it: what the cluster and its operator know of nodes, and what no node may have.
 
 mod claims;
+mod dns;
 mod evidence;
 mod inventory;
 mod machine;
@@ -8,6 +9,7 @@ mod node;
 mod protected;
 
 pub use claims::{Claim, Claims, Contest, Moment, Order, PodRange};
+pub use dns::{Resolution, Resolutions};
 pub use evidence::{Answer, Evidence};
 pub use inventory::Inventory;
 pub use machine::{MachineIndex, MachineRecord};

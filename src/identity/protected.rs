@@ -31,7 +31,7 @@ pub struct Protected {
     domain: ClusterDomain,
     /// Ranges of Service addresses: given by the operator, and by the cluster's ServiceCIDR objects.
     pub service_ranges: Vec<IpNet>,
-    /// Load balancer and external addresses of Services, where the policy asks for them.
+    /// Load balancer and external addresses of Services; protected where the policy says so.
     pub load_balancers: HashSet<IpAddr>,
     /// How clients reach the API server.
     pub api_server: ApiServer,
@@ -215,9 +215,7 @@ impl Protected {
         } else if address == IpAddr::V4(std::net::Ipv4Addr::BROADCAST) {
             Some(Protection::Broadcast)
         } else {
-            let service_range = self.service_ranges.iter().find(|range| range.contains(&address)).copied();
-            let load_balancer = self.load_balancers.contains(&address).then_some(Protection::LoadBalancer);
-            service_range.map(Protection::ServiceRange).or(load_balancer)
+            self.service_ranges.iter().find(|range| range.contains(&address)).copied().map(Protection::ServiceRange)
         }
     }
 }

@@ -2,10 +2,11 @@ use jiff::Timestamp;
 
 use super::{Budget, Policy, Refusal, Require, Rule, Selection, Source};
 use crate::identity::{
-    Answer, Contest, Evidence, Inventory, MachineIndex, NodeRecord, Nodes, PodRange, Protected, Protection,
+    Answer, Contest, Evidence, Inventory, MachineIndex, NodeRecord, Nodes, PodRange, Protected, Protection, Resolution,
+    Resolutions,
 };
 use crate::request::{Reading, RefusedRequest, ServingRequest};
-use crate::san::{NodeName, San};
+use crate::san::{DnsName, NodeName, San};
 use crate::verdict::{Approval, DeferReason, DenyReason, NonEmpty, NotOwned, Unavailable, Verdict};
 
 /// All that one decision rests on beside the request and the policy.
@@ -24,6 +25,8 @@ pub struct Facts<'a> {
     pub machines_unavailable: &'a [&'static str],
     /// The operator's inventory, where there is one.
     pub inventory: Option<&'a Inventory>,
+    /// What came of looking up the request's names; nothing where the rule does not ask DNS, or nobody did so far.
+    pub dns: &'a Resolutions,
     /// What no node may have.
     pub protected: &'a Protected,
     /// Whether the same requestor has filed a request that is strictly newer.
@@ -48,6 +51,15 @@ impl<'p> Evaluation<'p> {
     #[must_use]
     pub fn new(rule: Option<&'p Rule>, verdict: Verdict) -> Self {
         Self { rule, verdict, chosen_by_labels: None }
+    }
+
+    /// The names that have to be looked up before the verdict may stand: nothing else is in the way.
+    pub fn to_resolve(&self) -> impl Iterator<Item = &DnsName> {
+        let reasons = match &self.verdict {
+            Verdict::Defer(reasons) => Some(reasons),
+            Verdict::Approve(_) | Verdict::Deny(_) | Verdict::Ignore(_) => None,
+        };
+        reasons.into_iter().flat_map(NonEmpty::iter).filter_map(DeferReason::to_resolve)
     }
 
     /// The Node that has to be read afresh before the verdict may stand, other than those that `is_fresh` knows. A
@@ -141,9 +153,20 @@ fn evaluate_serving(
         };
     }
     let Some(record) = record else { return Verdict::Defer(NonEmpty::one(missing(request.node()))) };
-    let evidence = Evidence { record, machines: facts.machines, inventory: facts.inventory };
+    let evidence = Evidence {
+        record,
+        machines: facts.machines,
+        machines_live: facts.machines_unavailable.is_empty(),
+        inventory: facts.inventory,
+        dns: facts.dns,
+        requested: request.sans(),
+    };
     let mut doubts = doubts(request, &evidence, facts, rule);
     doubts.extend(undecided);
+    // Last, so that nobody is asked for names that are not the node's anyway.
+    if doubts.is_empty() && rule.sources().0.contains(&Source::Dns) {
+        doubts.extend(request.sans().iter().filter_map(San::as_dns).filter_map(|name| unconfirmed(name, &evidence)));
+    }
     match NonEmpty::from_vec(doubts) {
         Some(reasons) => Verdict::Defer(reasons),
         None => Verdict::Approve(approval(request, &evidence, rule)),
@@ -175,6 +198,9 @@ fn takings(sans: &[San], node: Option<&NodeName>, facts: &Facts<'_>, policy: &Po
         let protection = policy.protected.protect(san).or_else(|| match san {
             San::Dns(name) => facts.protected.name(name),
             San::Ip(address) => facts.protected.address(*address).or_else(|| {
+                if policy.load_balancers && facts.protected.load_balancers.contains(address) {
+                    return Some(Protection::LoadBalancer);
+                }
                 match facts.nodes.claims().pod_range(*address, node)? {
                     // Another Node's range only makes the request wait: a hostile Node may have laid it over anything.
                     PodRange::Within(range, holder) if Some(&holder) == node => {
@@ -238,18 +264,34 @@ fn doubts(request: &ServingRequest, evidence: &Evidence<'_>, facts: &Facts<'_>, 
     reasons
 }
 
+/// Why DNS does not confirm a name.
+fn unconfirmed(name: &DnsName, evidence: &Evidence<'_>) -> Option<DeferReason> {
+    let unavailable = match evidence.dns.get(name) {
+        None => Unavailable::NotResolved(name.clone()),
+        Some(Resolution::Failed(problem)) => Unavailable::Resolver { name: name.clone(), problem: problem.clone() },
+        Some(Resolution::Addresses(found)) if evidence.confirms(found) => return None,
+        Some(Resolution::Addresses(found)) => {
+            return Some(DeferReason::NameNotConfirmed { name: name.clone(), found: found.clone() });
+        }
+    };
+    Some(DeferReason::SourceUnavailable(unavailable))
+}
+
 /// Why the rule's sources leave it open whether a name or address is the node's.
 fn not_owned(san: &San, node: &NodeName, evidence: &Evidence<'_>, rule: &Rule) -> Option<DeferReason> {
     let (sources, require) = rule.sources();
-    let saying =
-        |answer: Answer| sources.iter().copied().filter(move |source| evidence.ask(*source, san, node) == answer);
+    // DNS is asked last, and only to confirm.
+    let sources = || sources.iter().copied().filter(|source| *source != Source::Dns);
+    let saying = |answer: Answer| sources().filter(move |source| evidence.ask(*source, san, node) == answer);
+    let owning = saying(Answer::Owned).count();
     let owned = match require {
-        Require::All => saying(Answer::Owned).count() == sources.len(),
-        Require::Any => saying(Answer::Owned).next().is_some(),
+        Require::All => owning == sources().count(),
+        Require::Any => owning > 0,
     };
     let by = NotOwned { node: node.clone(), sources: saying(Answer::NotOwned).collect(), any: require == Require::Any };
-    // Where no source says no, some could not be asked, which is reported once for the whole request.
-    if owned || by.sources.is_empty() {
+    // What could not be asked is reported once for the whole request.
+    let only_unasked = by.sources.is_empty() && saying(Answer::Unavailable).next().is_some();
+    if owned || only_unasked {
         return None;
     }
     Some(match san {

@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use kube::core::{Expression, Selector};
 
 use super::condition::Condition;
-use super::schema::{self, Operator, ServingPolicy};
+use super::schema::{self, Operator, Require, ServingPolicy, Source};
 use super::yaml::{FieldPath, File, FileError, Problem, read};
 use super::{Policy, Rule};
 use crate::identity::Additions;
@@ -129,6 +129,11 @@ impl Check<'_> {
         sources.dedup();
         if sources.is_empty() {
             self.problem(&identity.key("sources"), "at least one source is needed");
+        }
+        if sources.contains(&Source::Dns) && (sources.len() == 1 || rule.identity.require == Require::Any) {
+            // Names and addresses of one machine fit each other whoever asks for them.
+            let message = "dns only confirms what another source says: it needs one beside it, and require: all";
+            self.problem(&identity.key("sources"), message);
         }
         let keys = rule.keys.clone().unwrap_or_else(|| KeyKind::ALL.to_vec());
         if keys.is_empty() {
@@ -279,9 +284,9 @@ mod tests {
                 "line 7, column 5: rules[0].match.nodeName: unknown field `nodeName`, expected `nodeNames` or \
                  `nodeSelector`; did you mean `nodeNames`?",
                 "line 8, column 24: rules[0].identity.sources[0]: unknown variant `oracle`, expected one of `node`, `machine`, \
-                 `inventory`",
+                 `inventory`, `dns`",
                 "line 8, column 32: rules[0].identity.sources[1]: unknown variant `nod`, expected one of `node`, \
-                 `machine`, `inventory`; did you mean `node`?",
+                 `machine`, `inventory`, `dns`; did you mean `node`?",
                 "line 9, column 3: rules[1]: missing field `name`",
                 "line 11, column 3: rules[2].onViolation: unknown variant `shout`, expected `deny` or `leave`",
             ]
@@ -308,6 +313,16 @@ mod tests {
             (
                 "- {name: b, identity: {sources: []}}",
                 "line 5, column 24: rules[1].identity.sources: at least one source is needed",
+            ),
+            (
+                "- {name: b, identity: {sources: [dns]}}",
+                "line 5, column 24: rules[1].identity.sources: dns only confirms what another source says: it needs one \
+                 beside it, and require: all",
+            ),
+            (
+                "- {name: b, identity: {sources: [inventory, dns], require: any}}",
+                "line 5, column 24: rules[1].identity.sources: dns only confirms what another source says: it needs one \
+                 beside it, and require: all",
             ),
             (
                 "- {name: b, dnsNames: {patterns: ['a_b']}}",

@@ -211,6 +211,9 @@ pub enum Source {
     Machine,
     /// The operator's inventory file.
     Inventory,
+    /// DNS: a requested name has to lead to requested addresses, and to no others. It confirms what the other sources of
+    /// the rule say, and needs `require: all`; it says nothing about addresses.
+    Dns,
 }
 
 /// How several sources go together.

@@ -10,12 +10,13 @@ use serde_json::json;
 use crate::fixture::{Cluster, SOON, alone};
 use crate::harness::control_plane::{ControlPlane, Options};
 use crate::harness::requests::Request;
-use crate::harness::wait;
+use crate::harness::{account, plain_http, wait};
 
 pub fn trials() -> Vec<Trial> {
     vec![
         alone("machines::of_every_kind_vouch_for_their_nodes_and_no_others", of_every_kind),
         alone("machines::a_kind_that_appears_or_vanishes_is_noticed", appear_and_vanish),
+        alone("machines::of_a_management_cluster_count_in_its_namespace", management_cluster),
     ]
 }
 
@@ -65,14 +66,24 @@ async fn machine(
     node: &str,
     addresses: &[&str],
 ) -> Result<()> {
+    machine_in("default", control_plane, (group, version), node, addresses).await
+}
+
+async fn machine_in(
+    namespace: &str,
+    control_plane: &ControlPlane,
+    (group, version): (&str, &str),
+    node: &str,
+    addresses: &[&str],
+) -> Result<()> {
     let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, "Machine"));
     let addresses: Vec<_> = addresses.iter().map(|address| json!({"type": "InternalIP", "address": address})).collect();
     let machine: DynamicObject = serde_json::from_value(json!({
         "apiVersion": format!("{group}/{version}"), "kind": "Machine",
-        "metadata": {"name": node, "namespace": "default"},
+        "metadata": {"name": node, "namespace": namespace},
         "status": {"nodeRef": {"name": node}, "addresses": addresses},
     }))?;
-    let machines: Api<DynamicObject> = Api::namespaced_with(control_plane.client(), "default", &resource);
+    let machines: Api<DynamicObject> = Api::namespaced_with(control_plane.client(), namespace, &resource);
     wait::until(&format!("a Machine of {group} to be taken"), SOON, async || {
         // A kind is established a moment before every part of the API server knows it.
         match machines.create(&PostParams::default(), &machine).await {
@@ -84,13 +95,13 @@ async fn machine(
     .await
 }
 
-async fn start(control_plane: ControlPlane) -> Result<Cluster> {
+async fn start(control_plane: ControlPlane, flags: &[&str]) -> Result<Cluster> {
     let policy = control_plane.directory().join("policy.yaml");
     std::fs::write(
         &policy,
         "{apiVersion: countersign/v1, kind: ServingPolicy, rules: [{name: all, identity: {sources: [machine, node]}}]}",
     )?;
-    Cluster::start_in(control_plane, &policy, &[]).await
+    Cluster::start_in(control_plane, &policy, flags).await
 }
 
 async fn of_every_kind() -> Result<()> {
@@ -98,7 +109,7 @@ async fn of_every_kind() -> Result<()> {
     install(&control_plane, "cluster.x-k8s.io", &["v1beta1", "v1beta2"]).await?;
     install(&control_plane, "machine.openshift.io", &["v1beta1"]).await?;
     install(&control_plane, "cluster.k8s.io", &["v1alpha1"]).await?;
-    let cluster = start(control_plane).await?;
+    let cluster = start(control_plane, &[]).await?;
     for (number, kind) in KINDS.into_iter().enumerate() {
         let (node, own, foreign) =
             (format!("of-kind-{number}"), format!("10.24.{number}.1"), format!("10.24.{number}.2"));
@@ -118,7 +129,7 @@ async fn of_every_kind() -> Result<()> {
 }
 
 async fn appear_and_vanish() -> Result<()> {
-    let cluster = start(ControlPlane::start(Options::default()).await?).await?;
+    let cluster = start(ControlPlane::start(Options::default()).await?, &[]).await?;
     cluster.node("early-1", &["early-1", "10.25.0.1"]).await?;
     let request = Request::of_node("early-1").dns("early-1")?.ip([10, 25, 0, 1]);
     let name = cluster.file_as_node("early-1", &request).await?.name_any();
@@ -148,4 +159,44 @@ async fn appear_and_vanish() -> Result<()> {
     })
     .await?;
     cluster.ensure_pending(&name).await
+}
+
+async fn management_cluster() -> Result<()> {
+    let kind = ("cluster.x-k8s.io", "v1beta2");
+    let mut management = ControlPlane::start(Options::default()).await?;
+    install(&management, kind.0, &[kind.1]).await?;
+    let machines = account::rules(json!([
+        {"apiGroups": ["cluster.x-k8s.io", "machine.openshift.io", "cluster.k8s.io"], "resources": ["machines"],
+         "verbs": ["list", "watch"]},
+    ]))?;
+    // Its context names the account's namespace.
+    let kubeconfig = account::create(&management, "fleet", Vec::new(), vec![(account::NAMESPACE, machines)]).await?;
+    let flag = format!("--machine-kubeconfig={}", kubeconfig.display());
+    let mut cluster = start(ControlPlane::start(Options::default()).await?, &[&flag]).await?;
+
+    for (node, address) in [("managed-1", "10.28.0.1"), ("managed-2", "10.28.0.2")] {
+        cluster.node(node, &[node, address]).await?;
+    }
+    machine_in(account::NAMESPACE, &management, kind, "managed-1", &["10.28.0.1"]).await?;
+    machine_in("default", &management, kind, "managed-2", &["10.28.0.2"]).await?;
+    let request = Request::of_node("managed-1").dns("managed-1")?.ip([10, 28, 0, 1]);
+    cluster.answer_to("managed-1", &request).await?.ensure_approved()?;
+    let other = Request::of_node("managed-2").dns("managed-2")?.ip([10, 28, 0, 2]);
+    let other = cluster.file_as_node("managed-2", &other).await?.name_any();
+    cluster.wait_deferred(&other, "NameNotOwned").await?;
+
+    // Without the management cluster, what rests on its Machines waits; the program starts all the same.
+    management.api_server().kill()?;
+    let waits = cluster.file_as_node("managed-1", &request).await?.name_any();
+    cluster.controller.process().kill()?;
+    cluster.controller.process().restart()?;
+    let admin = cluster.controller.admin_address();
+    wait::until("/readyz", SOON, async || {
+        Ok(plain_http::get(admin, "/readyz").await.ok().filter(|(status, _)| *status == 200).map(|_| ()))
+    })
+    .await?;
+    cluster.wait_deferred(&waits, "SourceUnavailable").await?;
+    cluster.ensure_pending(&waits).await?;
+    management.restart_api_server().await?;
+    cluster.answer(&waits).await?.ensure_approved()
 }

@@ -9,6 +9,7 @@ mod harness;
 mod compromised;
 mod deferrals;
 mod denials;
+mod dns;
 mod faults;
 mod fixture;
 mod kubelets;
@@ -28,6 +29,7 @@ fn main() -> anyhow::Result<()> {
         compromised::trials(),
         machines::trials(),
         reloads::trials(),
+        dns::trials(),
         faults::trials(),
         startup::trials(),
     ]

@@ -3,8 +3,11 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
-use kube::ResourceExt;
+use k8s_openapi::api::core::v1::Service;
+use kube::api::PostParams;
+use kube::{Api, ResourceExt};
 use libtest_mimic::Trial;
+use serde_json::json;
 
 use crate::fixture::{Cluster, SOON, alone};
 use crate::harness::control_plane::{ControlPlane, Options};
@@ -16,6 +19,7 @@ pub fn trials() -> Vec<Trial> {
         alone("reloads::every_request_ends_as_the_last_good_policy_says", under_load),
         alone("reloads::an_inventory_is_reloaded_too", inventory),
         alone("reloads::audit_mode_writes_nothing", audit),
+        alone("reloads::load_balancers_are_protected_from_when_the_policy_says_so", load_balancers),
     ]
 }
 
@@ -158,4 +162,33 @@ async fn audit() -> Result<()> {
     std::fs::write(&path, format!("{HEAD}rules: [{{name: all}}]\n"))?;
     cluster.answer(&good).await?.ensure_approved()?;
     cluster.answer(&bad).await?.ensure_denied("ProtectedName", "localhost")
+}
+
+async fn load_balancers() -> Result<()> {
+    let control_plane = ControlPlane::start(Options::default()).await?;
+    let path = control_plane.directory().join("policy.yaml");
+    let policy = |protected: bool| format!("{HEAD}protected: {{loadBalancers: {protected}}}\nrules: [{{name: all}}]\n");
+    std::fs::write(&path, policy(false))?;
+    let cluster = Cluster::start_in(control_plane, &path, &[]).await?;
+    let service: Service = serde_json::from_value(json!({
+        "metadata": {"name": "balanced"},
+        "spec": {"ports": [{"port": 80}], "externalIPs": ["10.27.0.1"]},
+    }))?;
+    Api::<Service>::namespaced(cluster.admin(), "default").create(&PostParams::default(), &service).await?;
+    cluster.node("balancer-1", &["balancer-1", "10.27.0.1"]).await?;
+    let request = Request::of_node("balancer-1").ip([10, 27, 0, 1]);
+    cluster.answer_to("balancer-1", &request).await?.ensure_approved()?;
+    for protected in [true, false, true] {
+        let before = policy_hash(&cluster).await?;
+        std::fs::write(&path, policy(protected))?;
+        wait::until("the new policy", SOON, async || Ok((policy_hash(&cluster).await? != before).then_some(())))
+            .await?;
+        let answer = cluster.answer_to("balancer-1", &request).await?;
+        if protected {
+            answer.ensure_denied("ProtectedAddress", "load balancer")?;
+        } else {
+            answer.ensure_approved()?;
+        }
+    }
+    Ok(())
 }

@@ -1,7 +1,7 @@
 //! CertificateSigningRequests as the API server gives them, and what becomes of them.
 
 use countersign::api::{CertificateSigningRequest, KUBELET_SERVING};
-use countersign::identity::{Inventory, MachineIndex, NodeIndex, NodeRecord, Nodes, Protected};
+use countersign::identity::{Inventory, MachineIndex, NodeIndex, NodeRecord, Nodes, Protected, Resolutions};
 use countersign::policy::{Budget, Evaluation, Facts, Policy, evaluate};
 use countersign::request::Reading;
 use countersign::verdict::{DeferReason, DenyReason, Verdict};
@@ -80,6 +80,7 @@ impl Csr {
             machines: &cluster.machines,
             machines_unavailable: &[],
             inventory: cluster.inventory.as_ref(),
+            dns: &cluster.dns,
             protected: &cluster.protected,
             superseded: cluster.superseded,
             budget: cluster.budget.as_ref(),
@@ -95,6 +96,7 @@ pub struct Cluster {
     pub machines: MachineIndex,
     pub inventory: Option<Inventory>,
     pub budget: Option<Budget>,
+    pub dns: Resolutions,
     pub protected: Protected,
     pub superseded: bool,
     pub policy: Policy,
@@ -112,6 +114,7 @@ impl Default for Cluster {
             machines: MachineIndex::default(),
             inventory: None,
             budget: None,
+            dns: Resolutions::default(),
             protected: Protected::new("cluster.local".parse().unwrap(), vec!["10.96.0.0/12".parse().unwrap()]),
             superseded: false,
             policy: Policy::load(b"apiVersion: countersign/v1\nkind: ServingPolicy\nrules: [{name: all}]\n").unwrap(),

@@ -16,6 +16,7 @@ pub mod bootstrap;
 pub mod components;
 pub mod control_plane;
 pub mod controller;
+pub mod dns;
 pub mod kubeconfig;
 pub mod kubectl;
 pub mod kubelet;

@@ -24,7 +24,7 @@ pub struct Request {
     /// The subject's attributes in order, such as `O=system:nodes`.
     subject: Option<Vec<String>>,
     #[serde(default)]
-    dns: Vec<String>,
+    pub dns: Vec<String>,
     #[serde(default)]
     ip: Vec<IpAddr>,
     #[serde(default)]

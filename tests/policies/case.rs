@@ -5,7 +5,9 @@ use std::fs;
 use std::net::IpAddr;
 use std::path::Path;
 
-use countersign::identity::{Inventory, MachineIndex, MachineRecord, NodeIndex, NodeRecord, Protected};
+use countersign::identity::{
+    Inventory, MachineIndex, MachineRecord, NodeIndex, NodeRecord, Protected, Resolution, Resolutions,
+};
 use countersign::policy::{Budget, Policy, Rule};
 use countersign::san::San;
 use jiff::Timestamp;
@@ -64,6 +66,8 @@ pub struct Case {
     /// How many approvals the node has had within the last moments.
     #[serde(default)]
     approved_just_now: u32,
+    /// Where names lead in DNS; a name that is not listed cannot be looked up.
+    resolves: Option<BTreeMap<String, Vec<IpAddr>>>,
     /// Whether the watch of Nodes is down.
     #[serde(default)]
     nodes_unavailable: bool,
@@ -193,6 +197,17 @@ impl Expected {
     }
 }
 
+impl Case {
+    fn resolutions(&self) -> Resolutions {
+        let Some(resolves) = &self.resolves else { return Resolutions::default() };
+        let lookup = |name: &String| match resolves.get(name) {
+            Some(found) => Resolution::Addresses(found.clone()),
+            None => Resolution::Failed("no answer within 5 s".to_owned()),
+        };
+        self.request.dns.iter().map(|name| (name.parse().unwrap(), lookup(name))).collect()
+    }
+}
+
 impl CaseFile {
     /// Reads a file, and says what is wrong with it.
     pub fn read(text: &str) -> Result<Self, String> {
@@ -271,6 +286,7 @@ impl CaseFile {
             machines,
             inventory,
             budget: Some(budget),
+            dns: case.resolutions(),
             protected,
             superseded: case.superseded,
             policy: self.policy.load().unwrap(),

@@ -40,13 +40,14 @@ fn defer_position(reason: &DeferReason) -> usize {
         DeferReason::NoRuleMatched(_) => 0,
         DeferReason::NodeNotFound { .. } => 1,
         DeferReason::NameNotOwned(..) => 2,
-        DeferReason::AddressNotOwned(..) => 3,
-        DeferReason::NotAControlPlaneNode(..) => 4,
-        DeferReason::ClaimedByAnotherNode(..) => 5,
-        DeferReason::SourceUnavailable(_) => 6,
-        DeferReason::RateLimited { .. } => 7,
-        DeferReason::ConditionError { .. } => 8,
-        DeferReason::Left(_) => 9,
+        DeferReason::NameNotConfirmed { .. } => 3,
+        DeferReason::AddressNotOwned(..) => 4,
+        DeferReason::NotAControlPlaneNode(..) => 5,
+        DeferReason::ClaimedByAnotherNode(..) => 6,
+        DeferReason::SourceUnavailable(_) => 7,
+        DeferReason::RateLimited { .. } => 8,
+        DeferReason::ConditionError { .. } => 9,
+        DeferReason::Left(_) => 10,
     }
 }
 
@@ -187,6 +188,7 @@ fn not_in(sources: &[Source], any: bool) -> NotOwned {
 }
 
 #[test]
+#[allow(clippy::too_many_lines, reason = "a table")]
 fn every_reason_to_wait_has_its_name_and_its_sentence() {
     let worker = || "worker-1".parse().unwrap();
     let cases = [
@@ -205,6 +207,19 @@ fn every_reason_to_wait_has_its_name_and_its_sentence() {
             DeferReason::NameNotOwned("a.example.com".parse().unwrap(), not_in(&[Source::Node], false)),
             "NameNotOwned",
             "a.example.com is not in status.addresses of Node worker-1",
+        ),
+        (
+            DeferReason::NameNotConfirmed { name: "a.example.com".parse().unwrap(), found: Vec::new() },
+            "NameNotOwned",
+            "a.example.com has no address in DNS (yet)",
+        ),
+        (
+            DeferReason::NameNotConfirmed {
+                name: "a.example.com".parse().unwrap(),
+                found: vec!["10.0.0.1".parse().unwrap(), "fd00::1".parse().unwrap()],
+            },
+            "NameNotOwned",
+            "a.example.com leads to 10.0.0.1, fd00::1 in DNS, and not only to addresses that are requested",
         ),
         (
             DeferReason::AddressNotOwned("fd00::1".parse().unwrap(), not_in(&[Source::Node], false)),
@@ -257,6 +272,19 @@ fn every_reason_to_wait_has_its_name_and_its_sentence() {
             "the cluster's nodes cannot be followed at the moment: their watch is down",
         ),
         (
+            DeferReason::SourceUnavailable(Unavailable::NotResolved("a.example.com".parse().unwrap())),
+            "SourceUnavailable",
+            "the rule asks DNS, and a.example.com was not looked up",
+        ),
+        (
+            DeferReason::SourceUnavailable(Unavailable::Resolver {
+                name: "a.example.com".parse().unwrap(),
+                problem: "request timed out".to_owned(),
+            }),
+            "SourceUnavailable",
+            "a.example.com cannot be looked up in DNS: request timed out",
+        ),
+        (
             DeferReason::SourceUnavailable(Unavailable::NoInventory),
             "SourceUnavailable",
             "the rule asks the inventory, and the program was started without one",
@@ -277,7 +305,7 @@ fn every_reason_to_wait_has_its_name_and_its_sentence() {
             "worker-1 is the name of another Node (left pending, as the policy's rule says)",
         ),
     ];
-    compare(&cases, defer_position, DeferReason::as_str, ToString::to_string, 10);
+    compare(&cases, defer_position, DeferReason::as_str, ToString::to_string, 11);
 }
 
 #[test]
