@@ -3,13 +3,22 @@
 //! The checks are those that the CA/Browser Forum's Baseline Requirements ask of a public CA (sections 6.1.1.3 and
 //! 6.1.6), but for the lists of Debian's keys of 2008. None of them can refuse a key that was made well, save ROCA's
 //! fingerprint, by a chance of one in hundreds of millions.
+//!
+//! They are made before the signature is looked at, and cost a fraction of it. Long numbers are slices of 64-bit limbs
+//! here, the lowest first.
 
-use num_bigint::BigUint;
+mod divisor;
+mod fermat;
+mod root;
 
 use super::key::KeyError;
+use divisor::{Divisor, MAX_LIMBS};
 
 /// How many odd primes there are below 752, up to which SP 800-89 section 5.3.3 asks for division.
 const SMALL_PRIMES: usize = 132;
+
+/// How many of them are multiplied up, so that one long division serves them all.
+const TOGETHER: usize = 6;
 
 /// The last prime of ROCA's fingerprint.
 const ROCA_LAST_PRIME: u64 = 167;
@@ -17,68 +26,45 @@ const ROCA_LAST_PRIME: u64 = 167;
 /// The generator of the primes that the broken library makes.
 const ROCA_GENERATOR: u64 = 65_537;
 
-/// How many rounds of Fermat's method a key has to withstand (Baseline Requirements, section 6.1.1.3).
-const FERMAT_ROUNDS: u64 = 100;
+/// The odd primes up to 751, and the products by which to divide.
+static PRIMES: [([u64; TOGETHER], Divisor); SMALL_PRIMES / TOGETHER] = small_primes();
 
-/// The moduli, without a common factor, by which nearly every number that is no square can be seen to be none
-/// (Cohen, A Course in Computational Algebraic Number Theory, algorithm 1.7.3); each with the bits of its squares.
-const SQUARES: [(u64, u128); 9] = [
-    squares(64),
-    squares(63),
-    squares(65),
-    squares(11),
-    squares(17),
-    squares(19),
-    squares(23),
-    squares(29),
-    squares(31),
-];
-
-/// The product of the moduli of [`SQUARES`].
-const SQUARES_MODULUS: u64 = 64 * 63 * 65 * 11 * 17 * 19 * 23 * 29 * 31;
-
-/// The odd primes up to 751.
-static PRIMES: [u64; SMALL_PRIMES] = small_primes();
-
-/// Refuses a modulus, given as big-endian bytes, that others can factor.
+/// Refuses a modulus of 2048, 3072 or 4096 bits, given as big-endian bytes, that others can factor.
 pub(super) fn check(modulus: &[u8]) -> Result<(), KeyError> {
-    let modulus = BigUint::from_bytes_be(modulus);
-    if !modulus.bit(0) {
+    let limbs: Vec<u64> =
+        modulus.rchunks(8).map(|bytes| bytes.iter().fold(0, |limb, &byte| limb << 8 | u64::from(byte))).collect();
+    let whole = limbs.last().is_some_and(|highest| highest.leading_zeros() == 0) && limbs.len().is_multiple_of(2);
+    if !whole || limbs.len() > MAX_LIMBS {
+        return Err(KeyError::RsaLength(modulus.len() * 8));
+    }
+    if limbs.first().is_none_or(|lowest| lowest.is_multiple_of(2)) {
         return Err(KeyError::RsaEven);
     }
-    if let Some((prime, _)) = remainders(&modulus).find(|&(_, remainder)| remainder == 0) {
+    if let Some((prime, _)) = remainders(&limbs).find(|&(_, remainder)| remainder == 0) {
         return Err(KeyError::RsaSmallFactor(prime));
     }
-    if is_roca(&modulus) {
+    if is_roca(&limbs) {
         return Err(KeyError::RsaRoca);
     }
-    if has_close_primes(&modulus) {
+    if fermat::has_close_primes(&limbs) {
         return Err(KeyError::RsaClosePrimes);
     }
     Ok(())
 }
 
-/// The remainders of division by each of the small primes, in order.
-fn remainders(modulus: &BigUint) -> impl Iterator<Item = (u64, u64)> {
-    // Six primes below 752 have a product below 2^58: one long division serves six primes.
-    PRIMES.chunks(6).flat_map(move |primes| {
-        let remainder = remainder(modulus, primes.iter().product());
+/// The small primes in order, each with the remainder of division by it.
+fn remainders(modulus: &[u64]) -> impl Iterator<Item = (u64, u64)> {
+    PRIMES.iter().flat_map(move |(primes, product)| {
+        let remainder = product.remainder(modulus);
         primes.iter().map(move |&prime| (prime, remainder % prime))
     })
-}
-
-/// Divides the long way, digit by digit.
-fn remainder(number: &BigUint, divisor: u64) -> u64 {
-    let wide =
-        number.iter_u64_digits().rev().fold(0, |high, digit| ((high << 64) | u128::from(digit)) % u128::from(divisor));
-    u64::try_from(wide).unwrap_or_default()
 }
 
 /// Whether the modulus looks like one of the Infineon library RSALib (CVE-2017-15361).
 ///
 /// Its primes are k·M + (65537^a mod M), where M is the product of the first primes. So modulo each of these the
 /// modulus is a power of 65537 too (Nemec et al., The Return of Coppersmith's Attack, section 2.2).
-fn is_roca(modulus: &BigUint) -> bool {
+fn is_roca(modulus: &[u64]) -> bool {
     remainders(modulus)
         .take_while(|&(prime, _)| prime <= ROCA_LAST_PRIME)
         .all(|(prime, remainder)| is_power(ROCA_GENERATOR % prime, remainder, prime))
@@ -98,79 +84,64 @@ fn is_power(generator: u64, number: u64, prime: u64) -> bool {
     }
 }
 
-/// Whether Fermat's method finds the factors at once, because they are close to each other (CVE-2022-26320).
-///
-/// N = p·q is a² - b², where a is the mean of p and q, and a little above √N if they are close.
-fn has_close_primes(modulus: &BigUint) -> bool {
-    let mut mean = modulus.sqrt();
-    if &mean * &mean < *modulus {
-        mean += 1_u64;
-    }
-    // a² - N modulo all the moduli of SQUARES; (a + 1)² is a² + 2a + 1.
-    let small_mean = remainder(&mean, SQUARES_MODULUS);
-    let mut difference = remainder(&(&mean * &mean - modulus), SQUARES_MODULUS);
-    for round in 0..FERMAT_ROUNDS {
-        if may_be_square(difference) {
-            let mean = &mean + round;
-            if is_square(&(&mean * &mean - modulus)) {
-                return true;
-            }
+const fn small_primes() -> [([u64; TOGETHER], Divisor); SMALL_PRIMES / TOGETHER] {
+    let mut groups = [const { ([0; TOGETHER], Divisor::new(1)) }; SMALL_PRIMES / TOGETHER];
+    let mut candidate = 1;
+    let mut places = groups.as_mut_slice();
+    while let Some((group, rest)) = places.split_first_mut() {
+        let mut product = 1;
+        let mut primes = group.0.as_mut_slice();
+        while let Some((prime, others)) = primes.split_first_mut() {
+            candidate = next_prime(candidate);
+            *prime = candidate;
+            product *= candidate;
+            primes = others;
         }
-        difference = (difference + 2 * (small_mean + round) + 1) % SQUARES_MODULUS;
-    }
-    false
-}
-
-/// Whether a number with this remainder by [`SQUARES_MODULUS`] may be a square.
-fn may_be_square(remainder: u64) -> bool {
-    SQUARES.iter().all(|(modulus, squares)| (squares >> (remainder % modulus)) & 1 == 1)
-}
-
-fn is_square(number: &BigUint) -> bool {
-    let root = number.sqrt();
-    &root * &root == *number
-}
-
-/// The squares modulo a number below 128, as the bits of a number.
-const fn squares(modulus: u64) -> (u64, u128) {
-    let mut squares = 0;
-    let mut root = 0;
-    while root < modulus {
-        squares |= 1 << (root * root % modulus);
-        root += 1;
-    }
-    (modulus, squares)
-}
-
-const fn small_primes() -> [u64; SMALL_PRIMES] {
-    let mut primes = [0; SMALL_PRIMES];
-    let mut places = primes.as_mut_slice();
-    let mut candidate = 3;
-    while let Some((place, rest)) = places.split_first_mut() {
-        while !is_prime(candidate) {
-            candidate += 2;
-        }
-        *place = candidate;
-        candidate += 2;
+        group.1 = Divisor::new(product);
         places = rest;
     }
-    primes
+    groups
 }
 
-/// Whether an odd number above 1 is prime.
-const fn is_prime(number: u64) -> bool {
+/// The first odd prime above an odd number.
+const fn next_prime(number: u64) -> u64 {
+    let mut candidate = number + 2;
     let mut divisor = 3;
-    while divisor * divisor <= number {
-        if number.is_multiple_of(divisor) {
-            return false;
+    while divisor * divisor <= candidate {
+        if candidate.is_multiple_of(divisor) {
+            candidate += 2;
+            divisor = 3;
+        } else {
+            divisor += 2;
         }
-        divisor += 2;
     }
-    true
+    candidate
+}
+
+#[cfg(test)]
+mod testing {
+    use num_bigint::BigUint;
+    use proptest::prelude::*;
+
+    /// Limbs, the extreme ones more often than chance would have them.
+    pub(super) fn limb() -> impl Strategy<Value = u64> {
+        prop_oneof![4 => any::<u64>(), 1 => 0..3_u64, 1 => u64::MAX - 2..=u64::MAX, 1 => Just(1 << 63)]
+    }
+
+    pub(super) fn number(limbs: &[u64]) -> BigUint {
+        limbs.iter().rev().fold(BigUint::ZERO, |high, &limb| (high << 64) + limb)
+    }
+
+    pub(super) fn limbs_of(number: &BigUint) -> Vec<u64> {
+        number.iter_u64_digits().collect()
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use num_bigint::BigUint;
+
+    use super::testing::limbs_of;
     use super::*;
 
     /// Made by OpenSSL.
@@ -252,6 +223,24 @@ mod tests {
         check(&number.to_bytes_be())
     }
 
+    fn has_roca(number: &BigUint) -> bool {
+        is_roca(&limbs_of(number))
+    }
+
+    fn primes() -> Vec<u64> {
+        PRIMES.iter().flat_map(|(primes, _)| *primes).collect()
+    }
+
+    fn roca_primes() -> Vec<u64> {
+        primes().into_iter().filter(|&prime| prime <= ROCA_LAST_PRIME).collect()
+    }
+
+    /// The largest odd multiple that is not above the number.
+    fn odd_multiple(number: &BigUint, factor: u64) -> BigUint {
+        let times = number / factor;
+        (if times.bit(0) { times } else { times - 1_u64 }) * factor
+    }
+
     #[test]
     fn takes_honest_moduli_of_each_length() {
         for (hex, bits) in [(HONEST_2048, 2048), (HONEST_3072, 3072), (HONEST_4096, 4096)] {
@@ -262,62 +251,70 @@ mod tests {
 
     #[test]
     fn refuses_an_even_modulus() {
-        for even in [number(HONEST_2048) + 1_u64, number(HONEST_2048) * 2_u64, BigUint::ZERO] {
+        for even in [number(HONEST_2048) + 1_u64, number(HONEST_4096) - 1_u64, BigUint::from(1_u8) << 2047] {
             assert_eq!(checked(&even), Err(KeyError::RsaEven));
         }
     }
 
     #[test]
+    fn refuses_a_modulus_of_another_length() {
+        let number = number(HONEST_2048);
+        for other in [BigUint::ZERO, &number >> 1, &number << 1, &number << 64, &number << 2049, number.pow(3)] {
+            assert!(matches!(checked(&other), Err(KeyError::RsaLength(_))), "{other:x}");
+        }
+    }
+
+    #[test]
     fn the_small_primes_are_the_odd_ones_below_752() {
-        assert_eq!(&PRIMES[..6], [3, 5, 7, 11, 13, 17]);
-        assert_eq!(PRIMES.last(), Some(&751));
-        let primes: Vec<u64> = (3..752).filter(|number| (2..*number).all(|divisor| number % divisor != 0)).collect();
-        assert_eq!(PRIMES[..], primes);
-        assert!(PRIMES.contains(&ROCA_LAST_PRIME));
+        assert_eq!(primes()[..6], [3, 5, 7, 11, 13, 17]);
+        assert_eq!(primes().last(), Some(&751));
+        let expected: Vec<u64> = (3..752).filter(|number| (2..*number).all(|divisor| number % divisor != 0)).collect();
+        assert_eq!(primes(), expected);
+        assert!(primes().contains(&ROCA_LAST_PRIME));
     }
 
     #[test]
     fn refuses_a_modulus_with_a_small_factor_and_says_which() {
-        for prime in PRIMES {
-            assert_eq!(checked(&(number(HONEST_2048) * prime)), Err(KeyError::RsaSmallFactor(prime)));
+        for prime in primes() {
+            let composite = odd_multiple(&number(HONEST_2048), prime);
+            let smallest = primes().into_iter().find(|&prime| &composite % prime == BigUint::ZERO);
+            assert_eq!(checked(&composite), Err(KeyError::RsaSmallFactor(smallest.unwrap())));
+            assert!(smallest <= Some(prime));
         }
         assert_eq!(checked(&number(FACTOR_751)), Err(KeyError::RsaSmallFactor(751)));
         assert_eq!(checked(&number(FACTOR_757)), Ok(()));
-        assert_eq!(checked(&(number(HONEST_4096) * 751_u64 * 5_u64)), Err(KeyError::RsaSmallFactor(5)));
+        assert_eq!(checked(&odd_multiple(&number(HONEST_4096), 751 * 5)), Err(KeyError::RsaSmallFactor(5)));
     }
 
     #[test]
     fn remainders_are_those_of_the_whole_number() {
-        for modulus in [number(HONEST_2048), number(HONEST_3072), number(FACTOR_757), BigUint::from(1_000_003_u64)] {
-            for (prime, remainder) in remainders(&modulus) {
-                assert_eq!(BigUint::from(remainder), &modulus % prime);
-            }
-            assert_eq!(remainders(&modulus).count(), SMALL_PRIMES);
+        for modulus in [number(HONEST_2048), number(HONEST_4096), number(FACTOR_757), BigUint::from(1_000_003_u64)] {
+            let expected: Vec<(u64, BigUint)> = primes().into_iter().map(|prime| (prime, &modulus % prime)).collect();
+            let limbs = limbs_of(&modulus);
+            let remainders = remainders(&limbs).map(|(prime, remainder)| (prime, remainder.into()));
+            assert_eq!(remainders.collect::<Vec<_>>(), expected);
         }
     }
 
     #[test]
     fn refuses_the_fingerprint_of_roca() {
         assert_eq!(checked(&number(ROCA)), Err(KeyError::RsaRoca));
-        assert!(!is_roca(&number(HONEST_2048)));
-        assert!(!is_roca(&number(TWINS)));
+        assert!(!has_roca(&number(HONEST_2048)));
+        assert!(!has_roca(&number(TWINS)));
     }
 
     #[test]
     fn one_prime_outside_the_subgroup_clears_of_roca() {
         // Adding the product of all the other primes changes the remainder of one prime only.
-        let primes = || PRIMES.into_iter().filter(|&prime| prime <= ROCA_LAST_PRIME);
-        let mut cleared = 0;
-        for one in primes() {
-            let others: BigUint = primes().filter(|&prime| prime != one).map(BigUint::from).product();
+        assert_eq!(roca_primes().len(), 38);
+        for one in roca_primes() {
+            let others: BigUint = roca_primes().into_iter().filter(|&prime| prime != one).map(BigUint::from).product();
             let step = others * 2_u64;
-            let outside = |modulus: &BigUint| !is_power(ROCA_GENERATOR % one, remainder(modulus, one), one);
-            let moved = (1..one).map(|times| number(ROCA) + &step * times).find(outside);
             // 0 is never a power, so that there always is one.
-            assert!(!is_roca(&moved.unwrap()));
-            cleared += 1;
+            let outside = |modulus: &BigUint| modulus % one == BigUint::ZERO;
+            let moved = (1..one).map(|times| number(ROCA) + &step * times).find(outside);
+            assert!(!has_roca(&moved.unwrap()));
         }
-        assert_eq!(cleared, 38);
     }
 
     #[test]
@@ -328,9 +325,8 @@ mod tests {
         assert_eq!(powers(11), [1, 10]);
         assert_eq!(powers(7), [1, 2, 3, 4, 5, 6]);
         // The orders of 65537 modulo the primes, multiplied up, give the chance of an accident: about 2^-27.8.
-        let chance: f64 = PRIMES
+        let chance: f64 = roca_primes()
             .into_iter()
-            .take_while(|&prime| prime <= ROCA_LAST_PRIME)
             .map(|prime| {
                 f64::from(u32::try_from(powers(prime).len()).unwrap()) / f64::from(u32::try_from(prime - 1).unwrap())
             })
@@ -347,17 +343,10 @@ mod tests {
 
     #[test]
     fn refuses_the_square_of_a_prime() {
-        let prime = number(FACTOR_757) / 757_u64;
-        assert_eq!(checked(&(&prime * &prime)), Err(KeyError::RsaClosePrimes));
-    }
-
-    #[test]
-    fn no_square_is_filtered_out() {
-        for root in (0..20_000).chain(SQUARES_MODULUS - 100..SQUARES_MODULUS + 100) {
-            let square = u128::from(root) * u128::from(root);
-            assert!(may_be_square(u64::try_from(square % u128::from(SQUARES_MODULUS)).unwrap()), "{root}");
-        }
-        assert!((0..20_000).filter(|&number| may_be_square(number)).count() < 200);
-        assert_eq!(SQUARES.iter().map(|(modulus, _)| modulus).product::<u64>(), SQUARES_MODULUS);
+        let twins = number(TWINS);
+        let mean = twins.sqrt() + 1_u64;
+        let prime = &mean - (mean.pow(2) - &twins).sqrt();
+        assert_eq!(&twins % &prime, BigUint::ZERO);
+        assert_eq!(checked(&prime.pow(2)), Err(KeyError::RsaClosePrimes));
     }
 }
