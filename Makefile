@@ -16,7 +16,7 @@ lint:
 	cargo clippy --all-targets -- --deny warnings
 
 unit:
-	cargo test --lib --bins --test hostile_der --test policies --test any_order
+	cargo test --lib --bins --test hostile_der --test policies --test any_order --test cli
 	cargo test --doc
 
 # Last, since it takes longest; builds the control plane the first time.

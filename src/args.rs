@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use ipnet::IpNet;
 
+use crate::cli::args::PolicyArguments;
 use crate::identity::ClusterDomain;
 
 /// Approves or denies kubelet-serving CertificateSigningRequests by node identity and policy.
@@ -26,6 +27,9 @@ pub enum Command {
     /// request by the policy, and writes the condition Approved or Denied. What may still become right is left pending.
     #[command(after_help = "Example:\n  countersign run --policy policies/default.yaml --kubeconfig admin.conf")]
     Run(RunArguments),
+
+    /// Check policy files
+    Policy(PolicyArguments),
 }
 
 /// Flags of `countersign run`.

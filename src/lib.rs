@@ -12,7 +12,7 @@
 //! - **decision** ([`request`], [`san`], [`identity`], [`policy`], [`verdict`]): pure and synchronous. No client, no
 //!   clock, no environment; every fact is an argument.
 //! - **controller** ([`controller`], [`watch`], [`reload`]): gathers facts, asks the decision, turns a verdict into a plan and performs it.
-//! - **shell** ([`args`], [`run`], [`admin`], [`metrics`], [`client`]): flags, wiring, HTTP.
+//! - **shell** ([`args`], [`run`], [`cli`], [`admin`], [`metrics`], [`client`]): flags, wiring, printing, HTTP.
 
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
@@ -21,6 +21,7 @@ pub mod access;
 pub mod admin;
 pub mod api;
 pub mod args;
+pub mod cli;
 pub mod client;
 pub mod controller;
 pub mod identity;

@@ -4,17 +4,27 @@ use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use countersign::args::{Arguments, Command, LogFormat};
+use countersign::args::{Arguments, Command, LogFormat, RunArguments};
+use countersign::cli::{self, Outcome};
 use tracing_subscriber::EnvFilter;
 
 /// What is logged unless RUST_LOG says otherwise. The client library reports each failed request as an error, which
 /// this program does itself, once and in its own words.
 const LOG: &str = "info,kube_client=off,kube_runtime=off,tower=warn,hyper=warn";
 
+/// Exits with 0 when all is good, 1 for wrong usage and whatever fails, 2 when something is denied or would change.
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(message) => {
+            // Nothing is to be done where that fails: there is nowhere to say so.
+            let _ = message.print();
+            return if message.use_stderr() { ExitCode::FAILURE } else { ExitCode::SUCCESS };
+        }
+    };
     match start(arguments) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(outcome) => outcome.into(),
+        Err(error) if cli::is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("countersign: {error:#}");
             ExitCode::FAILURE
@@ -22,11 +32,18 @@ fn main() -> ExitCode {
     }
 }
 
-fn start(arguments: Arguments) -> anyhow::Result<()> {
-    let Command::Run(run) = arguments.command;
-    log(run.log_format);
+fn start(arguments: Arguments) -> anyhow::Result<Outcome> {
+    match arguments.command {
+        Command::Run(arguments) => run(arguments),
+        Command::Policy(arguments) => cli::policy(&arguments.command),
+    }
+}
+
+fn run(arguments: RunArguments) -> anyhow::Result<Outcome> {
+    log(arguments.log_format);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(countersign::run::run(run))
+    runtime.block_on(countersign::run::run(arguments))?;
+    Ok(Outcome::Good)
 }
 
 fn log(format: LogFormat) {

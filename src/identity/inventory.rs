@@ -118,6 +118,18 @@ impl Inventory {
         }
     }
 
+    /// How many nodes are in it.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// Whether no node is in it.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.nodes.is_empty()
+    }
+
     /// The node that has this name or address, if any has.
     #[must_use]
     pub fn owner(&self, san: &San) -> Option<&NodeName> {

@@ -8,6 +8,7 @@ use ipnet::IpNet;
 use kube::core::{Expression, Selector};
 
 use super::condition::Condition;
+use super::labels::{RESTRICTED_NAMESPACE, kubelet_can_set};
 use super::schema::{self, Operator, Require, ServingPolicy, Source};
 use super::yaml::{FieldPath, File, FileError, Problem, read};
 use super::{Policy, Rule};
@@ -26,28 +27,37 @@ impl Policy {
     /// # Errors
     /// [`FileError`] with everything that is wrong with it.
     pub fn load(bytes: &[u8]) -> Result<Self, FileError> {
+        Self::load_with_warnings(bytes).map(|(policy, _)| policy)
+    }
+
+    /// Reads a policy file, and tells of what is allowed but protects less than it seems to.
+    ///
+    /// # Errors
+    /// [`FileError`] with everything that is wrong with it.
+    pub fn load_with_warnings(bytes: &[u8]) -> Result<(Self, Vec<Problem>), FileError> {
         let file: File<ServingPolicy> = read(bytes).map_err(FileError::new)?;
-        let mut check = Check { file: &file, problems: Vec::new() };
+        let mut check = Check { file: &file, problems: Vec::new(), warnings: Vec::new() };
         let root = FieldPath::default();
         let protected = check.additions(&root.key("protected"));
         let rules: Vec<Rule> = check.rules(&root.key("rules"));
-        let problems = check.problems;
+        let Check { problems, warnings, .. } = check;
         match (NonEmpty::from_vec(rules), problems.is_empty()) {
-            (Some(rules), true) => Ok(Self {
-                mode: file.value.mode,
-                superseded: file.value.superseded,
-                other_requestors: file.value.other_requestors,
-                protected,
-                load_balancers: file.value.protected.load_balancers,
-                rules,
-                sha256: sha256(bytes),
-            }),
+            (Some(rules), true) => {
+                let policy = Self {
+                    mode: file.value.mode,
+                    superseded: file.value.superseded,
+                    other_requestors: file.value.other_requestors,
+                    protected,
+                    load_balancers: file.value.protected.load_balancers,
+                    rules,
+                    sha256: sha256(bytes),
+                };
+                Ok((policy, warnings))
+            }
             (Some(_) | None, _) => Err(FileError::new(problems)),
         }
     }
-}
 
-impl Policy {
     /// The JSON Schema of a policy file (draft 2020-12), made from the types that read it.
     #[must_use]
     pub fn json_schema() -> schemars::Schema {
@@ -59,6 +69,7 @@ impl Policy {
 struct Check<'a> {
     file: &'a File<ServingPolicy>,
     problems: Vec<Problem>,
+    warnings: Vec<Problem>,
 }
 
 impl Check<'_> {
@@ -175,10 +186,15 @@ impl Check<'_> {
     fn selector(&mut self, selector: &schema::NodeSelector, path: &FieldPath) -> Selector {
         let mut expressions: Vec<Expression> =
             selector.match_labels.iter().map(|(key, value)| Expression::Equal(key.clone(), value.clone())).collect();
+        for key in selector.match_labels.keys() {
+            self.warn_of_label(key, path.key("matchLabels").key(key));
+        }
         for (position, requirement) in selector.match_expressions.iter().enumerate() {
             let values = requirement.values.iter().cloned().collect();
             let key = requirement.key.clone();
-            let path = path.key("matchExpressions").index(position).key("values");
+            let path = path.key("matchExpressions").index(position);
+            self.warn_of_label(&key, path.key("key"));
+            let path = path.key("values");
             let wants_values = matches!(requirement.operator, Operator::In | Operator::NotIn);
             if wants_values == requirement.values.is_empty() {
                 let message =
@@ -196,6 +212,17 @@ impl Check<'_> {
             self.problem(path, "an empty selector matches every Node; leave it out for that");
         }
         expressions.into_iter().collect()
+    }
+
+    /// A rule that a node can choose by itself is no boundary between nodes.
+    fn warn_of_label(&mut self, label: &str, path: FieldPath) {
+        if kubelet_can_set(label) {
+            let message = format!(
+                "a kubelet can give its own Node the label {label:?}, and so choose whether the rule is about it; labels \
+                 below {RESTRICTED_NAMESPACE}/ are kept from kubelets"
+            );
+            self.warnings.push(self.file.problem(path, message));
+        }
     }
 
     fn conditions(&mut self, conditions: &[schema::Condition], path: &FieldPath) -> Vec<Condition> {
@@ -356,6 +383,30 @@ mod tests {
         for (rule, expected) in cases {
             assert_eq!(with(rule), [expected], "{rule}");
         }
+    }
+
+    #[test]
+    fn warns_of_labels_that_kubelets_can_set() {
+        let text = "apiVersion: countersign/v1\nkind: ServingPolicy\nrules:\n- name: a\n  match:\n    nodeSelector:\n      \
+                    matchLabels: {node-restriction.kubernetes.io/pool: a, pool: a}\n      matchExpressions:\n      \
+                    - {key: node-role.kubernetes.io/control-plane, operator: Exists}\n      \
+                    - {operator: DoesNotExist, key: topology.kubernetes.io/zone}\n";
+        let (_, warnings) = Policy::load_with_warnings(text.as_bytes()).unwrap();
+        let because = "and so choose whether the rule is about it; labels below node-restriction.kubernetes.io/ are \
+                       kept from kubelets";
+        assert_eq!(
+            warnings.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            [
+                format!(
+                    "line 7, column 61: rules[0].match.nodeSelector.matchLabels.pool: a kubelet can give its own Node the \
+                     label \"pool\", {because}"
+                ),
+                format!(
+                    "line 10, column 34: rules[0].match.nodeSelector.matchExpressions[1].key: a kubelet can give its own \
+                     Node the label \"topology.kubernetes.io/zone\", {because}"
+                ),
+            ]
+        );
     }
 
     #[test]

@@ -3,6 +3,7 @@
 mod budget;
 mod condition;
 mod evaluate;
+mod labels;
 mod load;
 mod pattern;
 mod rule;

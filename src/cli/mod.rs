@@ -1,0 +1,36 @@
+//! The commands for people: the same decision as the controller's, shown instead of written.
+
+pub mod args;
+mod diagnostic;
+mod policy;
+mod screen;
+
+use std::io;
+use std::process::ExitCode;
+
+pub use policy::policy;
+
+/// How a command ended, where nothing went wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// All is good.
+    Good,
+    /// Something is denied, would change, or is not as it is expected to be.
+    Refused,
+}
+
+impl From<Outcome> for ExitCode {
+    fn from(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::Good => Self::SUCCESS,
+            Outcome::Refused => Self::from(2),
+        }
+    }
+}
+
+/// Whether an error only says that nobody reads the output any more, as with `countersign … | head`.
+#[must_use]
+pub fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let mut causes = error.chain().filter_map(|cause| cause.downcast_ref::<io::Error>());
+    causes.any(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}
