@@ -150,7 +150,8 @@ pub struct Answer {
 }
 
 impl Answer {
-    fn of(condition: &CertificateSigningRequestCondition) -> Self {
+    /// What a condition says.
+    pub fn of(condition: &CertificateSigningRequestCondition) -> Self {
         Self {
             type_: condition.type_.clone(),
             reason: condition.reason.clone().unwrap_or_default(),

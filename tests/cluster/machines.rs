@@ -27,8 +27,14 @@ const KINDS: [(&str, &str); 4] = [
     ("cluster.k8s.io", "v1alpha1"),
 ];
 
+/// The Machines of Cluster API in the namespace `default`.
+pub fn api(control_plane: &ControlPlane) -> Api<DynamicObject> {
+    let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("cluster.x-k8s.io", "v1beta2", "Machine"));
+    Api::namespaced_with(control_plane.client(), "default", &resource)
+}
+
 /// Installs a kind of Machine in these versions, the last of which is stored.
-async fn install(control_plane: &ControlPlane, group: &str, versions: &[&str]) -> Result<()> {
+pub async fn install(control_plane: &ControlPlane, group: &str, versions: &[&str]) -> Result<()> {
     let versions: Vec<_> = versions
         .iter()
         .enumerate()

@@ -6,6 +6,17 @@
 #[path = "../harness/mod.rs"]
 mod harness;
 
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#[path = "../policies/build.rs"]
+mod build;
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#[path = "../policies/case.rs"]
+mod case;
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#[path = "../common/mod.rs"]
+mod common;
+
+mod cases;
 mod compromised;
 mod deferrals;
 mod denials;
@@ -32,6 +43,7 @@ fn main() -> anyhow::Result<()> {
         dns::trials(),
         faults::trials(),
         startup::trials(),
+        cases::trials(),
     ]
     .into_iter()
     .flatten()

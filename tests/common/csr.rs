@@ -7,7 +7,7 @@ use countersign::request::Reading;
 use countersign::verdict::{DeferReason, DenyReason, Verdict};
 use jiff::Timestamp;
 use k8s_openapi::ByteString;
-use serde_json::json;
+use serde_json::{Value, json};
 use x509_cert::der::pem::{LineEnding, encode_string};
 
 use super::der::Tlv;
@@ -64,6 +64,19 @@ impl Csr {
             "status": {"conditions": conditions},
         }))
         .unwrap()
+    }
+
+    /// The object as it is filed.
+    pub fn object_to_file(&self) -> Value {
+        json!({
+            "metadata": {"generateName": "csr-"},
+            "spec": {
+                "request": ByteString(self.request.clone()),
+                "signerName": self.signer_name,
+                "usages": self.usages,
+                "expirationSeconds": self.expiration_seconds,
+            },
+        })
     }
 
     /// What the request turns out to be.

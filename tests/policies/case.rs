@@ -1,28 +1,30 @@
 //! The format of a case file.
+// Each program that includes this module uses a part of it.
+#![allow(dead_code)]
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::net::IpAddr;
 use std::path::Path;
 
+use countersign::controller::{Plan, plan};
 use countersign::identity::{
     Inventory, MachineIndex, MachineRecord, NodeIndex, NodeRecord, Protected, Resolution, Resolutions,
 };
-use countersign::policy::{Budget, Policy, Rule};
+use countersign::policy::{Budget, Policy, Rule, Source};
 use countersign::san::San;
 use jiff::Timestamp;
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::build::Request;
-use crate::common::csr::{Cluster, describe};
+use crate::common::csr::{Cluster, Csr, describe};
 
 /// One file: what its cases have in common, and the cases.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct CaseFile {
     /// What the cases show, in a sentence.
-    #[allow(dead_code)]
     description: String,
     /// A policy, or the name of a file under `policies/`.
     #[serde(default)]
@@ -57,9 +59,9 @@ pub struct CaseFile {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Case {
-    name: String,
+    pub name: String,
     /// The Nodes of this case, instead of the file's.
-    nodes: Option<Vec<NodeSource>>,
+    pub nodes: Option<Vec<NodeSource>>,
     /// Whether the same node has filed a newer request.
     #[serde(default)]
     superseded: bool,
@@ -101,7 +103,7 @@ enum PolicySource {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct NodeSource {
+pub struct NodeSource {
     name: String,
     #[serde(default)]
     addresses: Vec<String>,
@@ -129,13 +131,16 @@ struct MachineSource {
 
 impl MachineSource {
     fn record(&self) -> Option<MachineRecord> {
+        MachineRecord::read(&serde_json::from_value(self.object()).unwrap())
+    }
+
+    fn object(&self) -> Value {
         let addresses: Vec<_> = self.addresses.iter().map(|a| json!({"type": "InternalIP", "address": a})).collect();
-        let machine = json!({
-            "metadata": {"name": "machine"},
+        json!({
+            "metadata": {"name": self.node},
             "spec": {"providerID": self.provider_id},
             "status": {"nodeRef": {"name": self.node}, "addresses": addresses},
-        });
-        MachineRecord::read(&serde_json::from_value(machine).unwrap())
+        })
     }
 }
 
@@ -151,31 +156,95 @@ impl Default for PolicySource {
 
 impl NodeSource {
     fn record(&self) -> NodeRecord {
-        let addresses: Vec<_> = self.addresses.iter().map(|a| json!({"type": "InternalIP", "address": a})).collect();
-        let node = json!({
-            "metadata": {
-                "name": self.name,
-                "uid": format!("uid-of-{}", self.name),
-                "labels": self.labels,
-                "deletionTimestamp": self.deleting.then_some("2026-01-01T00:00:00Z"),
-            },
-            "spec": {"podCIDRs": self.pod_ranges, "providerID": self.provider_id},
-            "status": {"addresses": addresses},
-        });
+        let mut node = self.object();
+        node["metadata"]["uid"] = format!("uid-of-{}", self.name).into();
+        if self.deleting {
+            node["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z".into();
+        }
         NodeRecord::read(&serde_json::from_value(node).unwrap()).unwrap()
+    }
+
+    fn object(&self) -> Value {
+        let addresses: Vec<_> = self.addresses.iter().map(|a| json!({"type": "InternalIP", "address": a})).collect();
+        json!({
+            "metadata": {"name": self.name, "labels": self.labels},
+            "spec": {
+                "podCIDRs": self.pod_ranges, "podCIDR": self.pod_ranges.first(), "providerID": self.provider_id,
+            },
+            "status": {"addresses": addresses},
+        })
     }
 }
 
 impl PolicySource {
-    fn load(&self) -> Result<Policy, String> {
-        let text = match self {
-            Self::Inline(policy) => serde_yaml::to_string(policy).map_err(|error| error.to_string())?,
+    fn text(&self) -> Result<String, String> {
+        match self {
+            Self::Inline(policy) => serde_yaml::to_string(policy).map_err(|error| error.to_string()),
             Self::File(name) => {
                 let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("policies").join(name);
-                fs::read_to_string(path).map_err(|error| format!("policies/{name}: {error}"))?
+                fs::read_to_string(path).map_err(|error| format!("policies/{name}: {error}"))
             }
-        };
-        Policy::load(text.as_bytes()).map_err(|error| format!("policy: {error}"))
+        }
+    }
+
+    fn load(&self) -> Result<Policy, String> {
+        Policy::load(self.text()?.as_bytes()).map_err(|error| format!("policy: {error}"))
+    }
+}
+
+/// A Node of a cluster that is to be as a case has it.
+pub struct ClusterNode {
+    /// The object to create, status included.
+    pub object: Value,
+    /// Whether it is on its way out.
+    pub deleting: bool,
+    /// Nodes with a smaller number are there before the program starts; the others come one after another.
+    pub seen: u64,
+}
+
+/// For a real cluster that is to be as the file has it.
+impl CaseFile {
+    /// The policy, byte for byte.
+    pub fn policy_text(&self) -> String {
+        self.policy.text().unwrap()
+    }
+
+    /// The inventory, where there is one.
+    pub fn inventory_text(&self) -> Option<String> {
+        self.inventory.as_ref().map(|it| serde_yaml::to_string(it).unwrap())
+    }
+
+    /// What the program has to be told.
+    pub fn flags(&self) -> Vec<String> {
+        let ranges = self.service_ranges.iter().map(|range| format!("--service-cidr={range}"));
+        ranges.chain([format!("--cluster-domain={}", self.cluster_domain)]).collect()
+    }
+
+    /// The Machines, as objects of Cluster API.
+    pub fn machines(&self) -> Vec<Value> {
+        self.machines.iter().map(MachineSource::object).collect()
+    }
+
+    /// The Nodes of a case; none where a case speaks of what only happens by accident in a real cluster.
+    pub fn nodes(&self, case: &Case) -> Option<Vec<ClusterNode>> {
+        let accidental = case.superseded
+            || case.nodes_unavailable
+            || case.approved_just_now > 0
+            || self.policy.load().unwrap().asks(Source::Dns)
+            || !(self.api_server.is_empty() && self.load_balancers.is_empty() && self.remembered.is_empty());
+        let sources = case.nodes.as_ref().unwrap_or(&self.nodes);
+        let later: Vec<u64> = sources.iter().map(|source| source.seen).filter(|seen| *seen > 0).collect();
+        let at_once = later.iter().collect::<HashSet<_>>().len() < later.len();
+        let node = |it: &NodeSource| ClusterNode { object: it.object(), deleting: it.deleting, seen: it.seen };
+        (!accidental && !at_once).then(|| sources.iter().map(node).collect())
+    }
+
+    /// The request of a case, and what the program has to make of it.
+    pub fn plan(&self, case: &Case) -> Result<(Csr, Plan), String> {
+        let csr = case.request.build()?;
+        let cluster = self.cluster(case);
+        let plan = plan(&csr.judge(&cluster), &cluster.policy);
+        Ok((csr, plan))
     }
 }
 
