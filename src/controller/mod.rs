@@ -5,6 +5,8 @@
 //! verdict into a `plan` and performs that. Everything else that happens (`follow`, `reload`) only puts requests in
 //! line again.
 
+#[cfg(test)]
+mod any_order;
 mod api;
 mod dns;
 mod event;
