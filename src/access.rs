@@ -9,6 +9,7 @@ use tokio::time::timeout;
 use crate::api::KUBELET_SERVING;
 use crate::client::{MachineCluster, REQUEST_TIMEOUT, describe};
 use crate::controller::CLAIMS_CONFIG_MAP;
+use crate::lease::LeaseName;
 use crate::policy::{Mode, Policy, Source};
 
 /// One permission that is needed.
@@ -111,19 +112,37 @@ fn own(namespace: &str) -> [Permission<'_>; 3] {
     [kept("get"), kept("patch"), of("create")]
 }
 
+/// Needed to lead.
+fn lead(lease: &LeaseName) -> Vec<Permission<'_>> {
+    let namespace = Some(lease.namespace());
+    let of = |verb| Permission { namespace, ..Permission::new(verb, "coordination.k8s.io", "leases") };
+    let held = |verb| Permission { name: Some(lease.name()), ..of(verb) };
+    // RBAC cannot tie the right to create to a name.
+    vec![held("get"), held("update"), of("create")]
+}
+
 /// Asks the API servers whether the program may do what it has to. A management cluster that cannot be reached is no
-/// reason not to start: only rules that ask for Machines have to wait for it.
+/// reason not to start: only rules that ask for Machines have to wait for it. `lease` is the Lease that the program has
+/// to hold, if any.
 ///
 /// # Errors
 /// When the API server cannot be reached, or with every permission that is missing.
-pub async fn check(client: &Client, server: &str, policy: &Policy, machines: &MachineCluster) -> anyhow::Result<()> {
+pub async fn check(
+    client: &Client,
+    server: &str,
+    policy: &Policy,
+    machines: &MachineCluster,
+    lease: Option<&LeaseName>,
+) -> anyhow::Result<()> {
     let write = match policy.mode() {
         Mode::Enforce => WRITE,
         Mode::Audit => &[],
     };
     let load_balancers = if policy.protects_load_balancers() { LOAD_BALANCERS } else { &[] };
     let own = own(client.default_namespace());
-    let permissions: Vec<_> = READ.iter().chain(load_balancers).chain(write).chain(&own).copied().collect();
+    let lease = lease.map(lead).unwrap_or_default();
+    let permissions = READ.iter().chain(load_balancers).chain(write).chain(&own).chain(&lease);
+    let permissions: Vec<Permission<'_>> = permissions.copied().collect();
     refuse(server, &missing(client, server, &permissions).await?)?;
     if !policy.asks(Source::Machine) {
         return Ok(());

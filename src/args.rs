@@ -8,6 +8,7 @@ use ipnet::IpNet;
 
 use crate::cli::args::PolicyArguments;
 use crate::identity::ClusterDomain;
+use crate::lease::LeaseName;
 
 /// Approves or denies kubelet-serving CertificateSigningRequests by node identity and policy.
 #[derive(Debug, Parser)]
@@ -26,7 +27,7 @@ pub enum Command {
     /// Follows CertificateSigningRequests of the signer kubernetes.io/kubelet-serving and Nodes, decides about each
     /// request by the policy, and writes the condition Approved or Denied. What may still become right is left pending.
     #[command(after_help = "Example:\n  countersign run --policy policies/default.yaml --kubeconfig admin.conf")]
-    Run(RunArguments),
+    Run(Box<RunArguments>),
 
     /// Check policy files
     Policy(PolicyArguments),
@@ -67,6 +68,14 @@ pub struct RunArguments {
     /// The cluster's DNS domain, under which no node may have a name
     #[arg(long, value_name = "DOMAIN", default_value = "cluster.local")]
     pub cluster_domain: ClusterDomain,
+
+    /// The Lease by which several instances agree on one that answers [default: countersign in the program's namespace]
+    #[arg(long, value_name = "NAMESPACE/NAME")]
+    pub lease: Option<LeaseName>,
+
+    /// Answer without a Lease, as the only instance there is
+    #[arg(long, conflicts_with = "lease")]
+    pub no_lease: bool,
 
     /// How to write the log
     #[arg(long, value_name = "FORMAT", default_value = "text")]

@@ -8,12 +8,15 @@ use std::time::Duration;
 use anyhow::anyhow;
 use futures::future::BoxFuture;
 use http::{Method, Request, Response};
-use kube::client::{Body, ClientBuilder};
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use kube::client::{Body, ClientBuilder, ConfigExt as _};
 use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
 use kube::runtime::watcher;
 use kube::{Client, Config};
-use tower::{BoxError, Layer, Service};
+use tower::{BoxError, Layer, Service, ServiceBuilder};
 
+use crate::lease::{GuardedConnector, Leadership};
 use crate::metrics::Metrics;
 use crate::watch::Watches;
 
@@ -84,6 +87,32 @@ pub struct MachineCluster {
 /// When the configuration's certificates or credentials cannot be used.
 pub fn client(config: Config, metrics: Arc<Metrics>, watched: Watches) -> kube::Result<Client> {
     Ok(ClientBuilder::try_from(config)?.with_layer(&Observe { metrics, watched }).build())
+}
+
+/// A client for what only the leader may do: nothing goes over its connections when the time of this instance is over.
+///
+/// # Errors
+/// When the configuration's certificates or credentials cannot be used.
+pub fn leaders_client(
+    config: &Config,
+    leadership: Leadership,
+    metrics: Arc<Metrics>,
+    watched: Watches,
+) -> kube::Result<Client> {
+    let mut connector = HttpConnector::new();
+    connector.enforce_http(false);
+    connector.set_nodelay(true);
+    connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
+    let connector = config.rustls_https_connector_with_connector(GuardedConnector::new(connector, leadership))?;
+    let client = hyper_util::client::legacy::Client::builder(TokioExecutor::new()).build(connector);
+    let service = ServiceBuilder::new()
+        .layer(config.base_uri_layer())
+        .option_layer(config.auth_layer()?)
+        .layer(config.extra_headers_layer()?)
+        .map_err(BoxError::from)
+        .service(client);
+    let builder = ClientBuilder::new(service, config.default_namespace.clone());
+    Ok(builder.with_layer(&Observe { metrics, watched }).build())
 }
 
 /// One sentence for people, without the structure that the library prints.
@@ -218,6 +247,7 @@ impl Operation {
             (&Method::PATCH, _, "approval") => ("write_approval", None),
             (&Method::POST, _, "events") => ("create_event", None),
             (&Method::POST, _, "selfsubjectaccessreviews") => ("review_access", None),
+            (_, "leases", _) | (&Method::POST, _, "leases") => ("lease", None),
             (_, "configmaps", _) | (&Method::POST, _, "configmaps") => ("keep_claims", None),
             _ => ("other", None),
         };

@@ -11,7 +11,7 @@
 //!
 //! - **decision** ([`request`], [`san`], [`identity`], [`policy`], [`verdict`]): pure and synchronous. No client, no
 //!   clock, no environment; every fact is an argument.
-//! - **controller** ([`controller`], [`watch`], [`reload`]): gathers facts, asks the decision, turns a verdict into a plan and performs it.
+//! - **controller** ([`controller`], [`watch`], [`lease`], [`reload`]): gathers facts, asks the decision, turns a verdict into a plan and performs it.
 //! - **shell** ([`args`], [`run`], [`cli`], [`admin`], [`metrics`], [`client`]): flags, wiring, printing, HTTP.
 
 #![forbid(unsafe_code)]
@@ -25,6 +25,7 @@ pub mod cli;
 pub mod client;
 pub mod controller;
 pub mod identity;
+pub mod lease;
 pub mod metrics;
 pub mod policy;
 mod quote;

@@ -34,7 +34,7 @@ fn main() -> ExitCode {
 
 fn start(arguments: Arguments) -> anyhow::Result<Outcome> {
     match arguments.command {
-        Command::Run(arguments) => run(arguments),
+        Command::Run(arguments) => run(*arguments),
         Command::Policy(arguments) => cli::policy(&arguments.command),
     }
 }

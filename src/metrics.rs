@@ -40,6 +40,8 @@ pub struct Metrics {
     pub signer_failures: IntCounter,
     /// Events that were not sent, since too many were waiting.
     pub events_dropped: IntCounter,
+    /// Whether this instance leads.
+    pub leader: IntGauge,
     /// Whether the last change of the policy or the inventory could be used.
     pub policy_reload_success: IntGauge,
     /// When the policy or the inventory was last taken in.
@@ -113,6 +115,10 @@ impl Metrics {
                     "countersign_events_dropped_total",
                     "Kubernetes Events that were not sent, since too many were waiting.",
                 )?,
+            )?,
+            leader: register(
+                &registry,
+                IntGauge::new("countersign_leader", "Whether this instance is the one that answers requests.")?,
             )?,
             policy_reload_success: register(
                 &registry,

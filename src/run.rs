@@ -12,6 +12,7 @@ use crate::admin::{self, Admin};
 use crate::args::RunArguments;
 use crate::client::{self, MachineCluster};
 use crate::controller::{Controller, Settings};
+use crate::lease::{self, Candidate, Leadership, LeaseName};
 use crate::metrics::Metrics;
 use crate::reload;
 use crate::watch::Watches;
@@ -37,9 +38,11 @@ pub async fn run(arguments: RunArguments) -> anyhow::Result<()> {
     let cannot = |error| cannot_connect(&server, &error);
     let machine_cluster =
         machine_cluster(arguments.machine_kubeconfig.as_deref(), &config, metrics.clone(), machines.clone()).await?;
-    let client = client::client(config, metrics.clone(), watched.clone()).map_err(cannot)?;
+    let client = client::client(config.clone(), metrics.clone(), watched.clone()).map_err(cannot)?;
+    let lease = arguments.lease.unwrap_or_else(|| LeaseName::default_in(client.default_namespace()));
+    let lease = Some(lease).filter(|_| !arguments.no_lease);
     tokio::select! {
-        checked = access::check(&client, &server, &policy, &machine_cluster) => checked?,
+        checked = access::check(&client, &server, &policy, &machine_cluster, lease.as_ref()) => checked?,
         _ = stop.wait_for(|stop| *stop) => return Ok(()),
     }
     tracing::info!(
@@ -51,14 +54,29 @@ pub async fn run(arguments: RunArguments) -> anyhow::Result<()> {
         admin = %arguments.admin_address,
         "answering kubelet-serving requests"
     );
+    let identity = lease::identity();
+    let (leadership, candidate) = match &lease {
+        Some(lease) => {
+            let (candidate, leadership) = Candidate::new(client.clone(), lease.clone(), identity.clone());
+            (leadership, Some(candidate))
+        }
+        None => (Leadership::alone(), None),
+    };
+    let leaders_client =
+        client::leaders_client(&config, leadership.clone(), metrics.clone(), watched.clone()).map_err(cannot)?;
     let settings = Settings {
         orders,
         cluster_domain: arguments.cluster_domain,
         service_ranges: arguments.service_cidr,
         workers: arguments.workers.into(),
+        leadership,
+        lease,
+        identity,
     };
-    let (controller, send_events) = Controller::new(settings, &client, [watched.clone(), machines], metrics.clone());
+    let (controller, send_events) =
+        Controller::new(settings, [&client, &leaders_client], [watched.clone(), machines], metrics.clone());
     controller.note_reload();
+    let followed = watched.clone();
     let admin = Arc::new(Admin { metrics: metrics.clone(), watched, controller: controller.clone() });
     let mut background = JoinSet::new();
     background.spawn(send_events);
@@ -66,7 +84,14 @@ pub async fn run(arguments: RunArguments) -> anyhow::Result<()> {
         admin::serve(listener, admin).await.unwrap_or_else(|error| tracing::error!(%error, "the admin port broke"));
     });
     background.spawn(reload::follow(controller.clone(), metrics, arguments.policy, arguments.inventory));
+    // It stands for election until the last answer is written, and no longer.
+    let (resign, resigned) = watch::channel(false);
+    let candidate = candidate.map(|candidate| tokio::spawn(stand(candidate, followed, resigned)));
     controller.run(client, machine_cluster, stop).await;
+    resign.send_replace(true);
+    if let Some(candidate) = candidate {
+        candidate.await?;
+    }
     tracing::info!("stopped");
     Ok(())
 }
@@ -89,6 +114,16 @@ async fn machine_cluster(
     let server = config.cluster_url.to_string();
     let client = client::client(config, metrics, watched).map_err(|error| cannot_connect(&server, &error))?;
     Ok(MachineCluster { client, server, namespace, is_other: kubeconfig.is_some() })
+}
+
+/// Stands for election as soon as this instance knows the cluster, and could answer.
+async fn stand(candidate: Candidate, watched: Watches, resigned: watch::Receiver<bool>) {
+    let mut ended = resigned.clone();
+    tokio::select! {
+        () = watched.until_live() => {}
+        _ = ended.wait_for(|ended| *ended) => return,
+    }
+    candidate.run(resigned).await;
 }
 
 /// Turns true at SIGTERM, which Kubernetes sends, or SIGINT, which a terminal does.

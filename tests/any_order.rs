@@ -1,11 +1,11 @@
 //! The same Nodes in whatever order come to the same answers. Where Nodes contradict each other, only the order matters
-//! in which their claims were seen; and a restart, at whatever point, changes nothing.
+//! in which their claims were seen; and a restart or a change of leader, at whatever point, changes nothing.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::collections::BTreeMap;
 
-use countersign::identity::{Contest, Moment, NodeIndex, NodeRecord, PodRange};
+use countersign::identity::{Contest, Moment, NodeIndex, NodeRecord, Order, PodRange};
 use countersign::san::{NodeName, San};
 use proptest::prelude::*;
 use serde_json::json;
@@ -70,18 +70,34 @@ impl World {
 
     /// The program ends, and starts again with what it has kept and a list in whatever order.
     fn restart(&mut self, backwards: bool) {
-        let orders: Vec<_> =
-            self.index.claims().contested().iter().map(|(san, order)| (san.clone(), order.clone())).collect();
+        let orders = self.kept();
         let mut records: Vec<NodeRecord> = self.nodes.values().cloned().collect();
         if backwards {
             records.reverse();
         }
         self.index = NodeIndex::default();
-        self.index.remember(orders);
+        self.index.remember(orders, 0);
         self.moment = 1;
         for record in records {
             self.index.apply(record, self.moment);
         }
+    }
+
+    /// After a gap, the watch brings everything as another has seen it, at one moment.
+    fn list(&mut self, as_seen_by: &World) {
+        self.moment += 1;
+        for record in as_seen_by.nodes.values() {
+            self.index.apply(record.clone(), self.moment);
+        }
+        for gone in self.nodes.keys().filter(|node| !as_seen_by.nodes.contains_key(node)) {
+            self.index.remove(&name(*gone));
+        }
+        self.nodes.clone_from(&as_seen_by.nodes);
+    }
+
+    /// What it writes down for others.
+    fn kept(&self) -> Vec<(San, Order)> {
+        self.index.claims().contested().iter().map(|(san, order)| (san.clone(), order.clone())).collect()
     }
 
     /// What stands in the way of every node for everything that it could ask for. Which of several others is named does
@@ -128,6 +144,43 @@ proptest! {
                 }
             }
             prop_assert_eq!(steady.answers(), restarted.answers());
+        }
+    }
+
+    #[test]
+    fn a_change_of_leader_at_any_point_changes_nothing(
+        events in prop::collection::vec((event(), prop::bool::weighted(0.7)), 1..16),
+        dies in 0..16_usize,
+        after in 0..4_usize,
+    ) {
+        // A standby whose watch has gaps; none after the leader's death, which nobody could make good.
+        let (mut leader, mut standby) = (World::default(), World::default());
+        let (mut kept, mut until, mut gap, mut took_over) = (Vec::new(), 0, false, false);
+        for (point, (event, seen)) in events.iter().enumerate() {
+            leader.see(event);
+            match (seen, gap) {
+                (false, _) if point < dies => gap = true,
+                (_, true) => {
+                    standby.list(&leader);
+                    gap = false;
+                }
+                (_, false) => standby.see(event),
+            }
+            if point <= dies {
+                kept = leader.kept();
+                if point == dies && gap {
+                    standby.list(&leader);
+                    gap = false;
+                }
+                until = standby.moment;
+            }
+            if point == dies + after {
+                standby.index.remember(std::mem::take(&mut kept), until);
+                took_over = true;
+            }
+            if took_over {
+                prop_assert_eq!(leader.answers(), standby.answers());
+            }
         }
     }
 

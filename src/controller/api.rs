@@ -13,6 +13,7 @@ use super::plan::ApprovalPatch;
 use crate::api::{CertificateSigningRequest, Node};
 use crate::client::{REQUEST_TIMEOUT, describe};
 use crate::identity::NodeRecord;
+use crate::lease::{Leadership, NotLeading};
 use crate::san::NodeName;
 
 /// What has to be escaped in a path segment (RFC 3986 section 3.3). The API server takes nearly any text for the name
@@ -52,6 +53,14 @@ pub(super) enum ApiError {
         /// What was tried.
         what: &'static str,
     },
+    /// Another instance leads, or may by now. What was sent may have been done all the same.
+    #[error("{what}: {source}")]
+    NotLeading {
+        /// What was tried.
+        what: &'static str,
+        /// Why not.
+        source: NotLeading,
+    },
 }
 
 impl ApiError {
@@ -59,7 +68,7 @@ impl ApiError {
     pub(super) fn code(&self) -> Option<u16> {
         match self {
             Self::Call { error: kube::Error::Api(status), .. } => Some(status.code),
-            Self::Call { .. } | Self::Timeout { .. } => None,
+            Self::Call { .. } | Self::Timeout { .. } | Self::NotLeading { .. } => None,
         }
     }
 }
@@ -72,11 +81,13 @@ fn seconds(duration: Duration) -> String {
 #[derive(Clone)]
 pub(super) struct Cluster {
     client: Client,
+    leaders_client: Client,
+    leadership: Leadership,
 }
 
 impl Cluster {
-    pub(super) fn new(client: Client) -> Self {
-        Self { client }
+    pub(super) fn new(client: Client, leaders_client: Client, leadership: Leadership) -> Self {
+        Self { client, leaders_client, leadership }
     }
 
     /// The Node as it is at this moment; none where there is none.
@@ -92,19 +103,29 @@ impl Cluster {
         call("reading a request", api.get_opt(&segment(name))).await
     }
 
-    /// Writes an answer.
+    /// Writes an answer, if this instance leads.
     pub(super) async fn approve(&self, name: &str, patch: &ApprovalPatch<'_>) -> Result<(), ApiError> {
-        let api: Api<CertificateSigningRequest> = Api::all(self.client.clone());
-        let (params, patch) = (PatchParams::default(), Patch::Merge(patch));
-        call("writing an answer", api.patch_subresource("approval", &segment(name), &params, &patch)).await.map(drop)
+        let api: Api<CertificateSigningRequest> = Api::all(self.leaders_client.clone());
+        let (name, params, patch) = (segment(name), PatchParams::default(), Patch::Merge(patch));
+        let write = api.patch_subresource("approval", &name, &params, &patch);
+        call_as_leader("writing an answer", &self.leadership, write).await.map(drop)
     }
 
-    /// Sends an Event.
-    pub(super) async fn create_event(&self, event: &Event) -> Result<(), ApiError> {
-        let namespace = event.metadata.namespace.as_deref().unwrap_or("default");
-        let api: Api<Event> = Api::namespaced(self.client.clone(), namespace);
-        call("sending an Event", api.create(&PostParams::default(), event)).await.map(drop)
+    /// Sends an Event of this instance alone.
+    pub(super) async fn create_own_event(&self, event: &Event) -> Result<(), ApiError> {
+        call("sending an Event", events(&self.client, event).create(&PostParams::default(), event)).await.map(drop)
     }
+
+    /// Sends an Event, if this instance leads.
+    pub(super) async fn create_event(&self, event: &Event) -> Result<(), ApiError> {
+        let (api, params) = (events(&self.leaders_client, event), PostParams::default());
+        call_as_leader("sending an Event", &self.leadership, api.create(&params, event)).await.map(drop)
+    }
+}
+
+/// Where an Event belongs.
+fn events(client: &Client, event: &Event) -> Api<Event> {
+    Api::namespaced(client.clone(), event.metadata.namespace.as_deref().unwrap_or("default"))
 }
 
 pub(super) async fn call<T>(what: &'static str, future: impl Future<Output = kube::Result<T>>) -> Result<T, ApiError> {
@@ -113,6 +134,15 @@ pub(super) async fn call<T>(what: &'static str, future: impl Future<Output = kub
         Ok(Err(error)) => Err(ApiError::Call { what, error }),
         Err(_) => Err(ApiError::Timeout { what }),
     }
+}
+
+/// A call that only the leader may make; see [`Leadership::write`].
+pub(super) async fn call_as_leader<T>(
+    what: &'static str,
+    leadership: &Leadership,
+    future: impl Future<Output = kube::Result<T>>,
+) -> Result<T, ApiError> {
+    leadership.write(call(what, future)).await.unwrap_or_else(|source| Err(ApiError::NotLeading { what, source }))
 }
 
 fn segment(name: &str) -> String {

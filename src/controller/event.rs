@@ -11,7 +11,7 @@ use kube::core::ObjectMeta;
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::api::Cluster;
+use super::api::{ApiError, Cluster};
 use crate::metrics::Metrics;
 use crate::san::NodeName;
 
@@ -45,6 +45,12 @@ pub(super) enum Regarding {
         name: NodeName,
         uid: String,
     },
+    /// The Lease that says who leads.
+    Lease {
+        namespace: String,
+        name: String,
+        uid: String,
+    },
     /// The pod that this program runs in.
     Pod {
         namespace: String,
@@ -67,14 +73,23 @@ impl super::Controller {
 #[derive(Clone, Debug)]
 pub(super) struct Recorder {
     sender: mpsc::Sender<Occurrence>,
+    instance: Arc<str>,
     metrics: Arc<Metrics>,
 }
 
 impl Recorder {
-    /// A recorder, and what sends its Events until every clone of the recorder is gone.
-    pub(super) fn new(cluster: Cluster, metrics: Arc<Metrics>) -> (Self, impl Future<Output = ()>) {
+    /// A recorder, and what sends its Events until every clone of the recorder is gone. `instance` is what this instance
+    /// calls itself.
+    pub(super) fn new(cluster: Cluster, instance: String, metrics: Arc<Metrics>) -> (Self, impl Future<Output = ()>) {
         let (sender, receiver) = mpsc::channel(WAITING);
-        (Self { sender, metrics }, send(cluster, receiver))
+        let recorder = Self { sender, instance: instance.into(), metrics: metrics.clone() };
+        let send = send(cluster, recorder.instance.clone(), metrics, receiver);
+        (recorder, send)
+    }
+
+    /// What this instance calls itself.
+    pub(super) fn instance(&self) -> &str {
+        &self.instance
     }
 
     /// Takes one, or drops it where too many wait.
@@ -85,14 +100,19 @@ impl Recorder {
     }
 }
 
-async fn send(cluster: Cluster, mut receiver: mpsc::Receiver<Occurrence>) {
-    let instance = std::env::var("HOSTNAME").unwrap_or_else(|_| REPORTER.to_owned());
+async fn send(cluster: Cluster, instance: Arc<str>, metrics: Arc<Metrics>, mut receiver: mpsc::Receiver<Occurrence>) {
     let mut pace = interval(PACE);
     pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
     while let Some(occurrence) = receiver.recv().await {
         pace.tick().await;
-        if let Err(error) = cluster.create_event(&event(occurrence, &instance, Timestamp::now())).await {
-            tracing::warn!(%error, "an Event was not sent");
+        // Every instance speaks for its own pod, and only the leader for the cluster.
+        let own = matches!(occurrence.regarding, Regarding::Pod { .. });
+        let event = event(occurrence, &instance, Timestamp::now());
+        let sent = if own { cluster.create_own_event(&event).await } else { cluster.create_event(&event).await };
+        match sent {
+            Ok(()) => {}
+            Err(ApiError::NotLeading { .. }) => metrics.events_dropped.inc(),
+            Err(error) => tracing::warn!(%error, "an Event was not sent"),
         }
     }
 }
@@ -104,6 +124,10 @@ fn event(occurrence: Occurrence, instance: &str, now: Timestamp) -> Event {
             ("CertificateSigningRequest", "certificates.k8s.io/v1", name.to_string(), uid)
         }
         Regarding::Node { name, uid } => ("Node", "v1", name.to_string(), uid),
+        Regarding::Lease { namespace: own, name, uid } => {
+            namespace = Some(own);
+            ("Lease", "coordination.k8s.io/v1", name, uid)
+        }
         Regarding::Pod { namespace: own, name } => {
             namespace = Some(own);
             ("Pod", "v1", name, String::new())

@@ -98,8 +98,8 @@ impl Controller {
     pub(super) fn apply_request(&self, csr: CertificateSigningRequest, seen: Option<Instant>) {
         let mut store = self.store.lock();
         match store.apply_request(csr, seen) {
-            Change::None => {}
-            Change::SignerFailed => self.metrics.signer_failures.inc(),
+            Change::SignerFailed if self.leads() => self.metrics.signer_failures.inc(),
+            Change::SignerFailed | Change::None => {}
         }
         self.wake_workers(&store);
     }

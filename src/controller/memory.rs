@@ -1,7 +1,6 @@
 //! What outlives the program: in what order Nodes have claimed what several of them claim, in a small ConfigMap.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::ConfigMap;
@@ -10,8 +9,9 @@ use kube::{Api, Client};
 use tokio::time::sleep;
 
 use super::Controller;
-use super::api::{ApiError, call};
-use crate::identity::Order;
+use super::api::{ApiError, call, call_as_leader};
+use crate::identity::{Moment, Order};
+use crate::lease::Leadership;
 use crate::san::San;
 
 /// The ConfigMap's name, in the namespace that the program runs in.
@@ -27,51 +27,81 @@ const AFTER_ERROR: Duration = Duration::from_secs(5);
 /// Reads and writes the ConfigMap.
 #[derive(Clone)]
 pub(super) struct Memory {
-    api: Api<ConfigMap>,
+    reader: Api<ConfigMap>,
+    writer: Api<ConfigMap>,
+    leadership: Leadership,
+}
+
+/// What is written down.
+#[derive(Debug, Default)]
+pub(super) struct Kept {
+    orders: BTreeMap<San, Order>,
+    /// The ConfigMap's resourceVersion; none where there is no ConfigMap.
+    version: Option<String>,
 }
 
 impl Memory {
-    pub(super) fn new(client: Client) -> Self {
-        Self { api: Api::default_namespaced(client) }
+    pub(super) fn new(client: Client, leaders_client: Client, leadership: Leadership) -> Self {
+        let (reader, writer) = (Api::default_namespaced(client), Api::default_namespaced(leaders_client));
+        Self { reader, writer, leadership }
     }
 
-    /// What an earlier run has left.
-    async fn recall(&self) -> Result<Vec<(San, Order)>, ApiError> {
-        let kept = call("reading the ConfigMap of contested claims", self.api.get_opt(NAME)).await?;
-        let text = kept.and_then(|it| it.data).and_then(|mut data| data.remove(KEY)).unwrap_or_default();
-        Ok(parse(&text))
+    /// What an earlier run, or another instance, has left.
+    async fn recall(&self) -> Result<Kept, ApiError> {
+        let map = call("reading the ConfigMap of contested claims", self.reader.get_opt(NAME)).await?;
+        let Some(map) = map else { return Ok(Kept::default()) };
+        let text = map.data.and_then(|mut data| data.remove(KEY)).unwrap_or_default();
+        Ok(Kept { orders: parse(&text).into_iter().collect(), version: map.metadata.resource_version })
     }
 
-    async fn keep(&self, contested: &BTreeMap<San, Order>) -> Result<(), ApiError> {
+    /// Writes over the version that is known, and no other: a leader that has lost the Lease cannot overwrite the next.
+    async fn keep(&self, contested: &BTreeMap<San, Order>, over: Option<&str>) -> Result<Kept, ApiError> {
         let what = "writing the ConfigMap of contested claims";
         let data = BTreeMap::from([(KEY.to_owned(), format(contested))]);
-        let patch = Patch::Merge(serde_json::json!({ "data": data }));
-        match call(what, self.api.patch(NAME, &PatchParams::default(), &patch)).await {
-            Err(error) if error.code() == Some(404) => {
-                let map = ConfigMap {
-                    metadata: kube::core::ObjectMeta { name: Some(NAME.to_owned()), ..Default::default() },
-                    data: Some(data),
-                    ..ConfigMap::default()
-                };
-                call(what, self.api.create(&PostParams::default(), &map)).await.map(drop)
-            }
-            result => result.map(drop),
-        }
+        let map = if let Some(version) = over {
+            let patch = Patch::Merge(serde_json::json!({"metadata": {"resourceVersion": version}, "data": data}));
+            call_as_leader(what, &self.leadership, self.writer.patch(NAME, &PatchParams::default(), &patch)).await?
+        } else {
+            let map = ConfigMap {
+                metadata: kube::core::ObjectMeta { name: Some(NAME.to_owned()), ..Default::default() },
+                data: Some(data),
+                ..ConfigMap::default()
+            };
+            call_as_leader(what, &self.leadership, self.writer.create(&PostParams::default(), &map)).await?
+        };
+        Ok(Kept { orders: contested.clone(), version: map.metadata.resource_version })
     }
 }
 
 impl Controller {
     /// Takes in what an earlier run has left, before the first Node is seen; tries until it can be read.
-    pub(super) async fn recall_contested(&self) -> BTreeMap<San, Order> {
+    pub(super) async fn recall_contested(&self) {
+        let kept = self.recall().await;
+        if !kept.orders.is_empty() {
+            tracing::info!(count = kept.orders.len(), "names and addresses were contested at the last run");
+        }
+        self.store.lock().nodes.remember(kept.orders, 0);
+    }
+
+    /// Takes in what the last leader has left, which had seen everything up to the moment `until`. `known` is what this
+    /// instance itself has last read or written.
+    pub(super) async fn take_over_contested(&self, known: &mut Kept, until: Moment) {
+        let kept = self.recall().await;
+        if kept.version.is_none() || kept.version != known.version {
+            let mut store = self.store.lock();
+            // Where the watch has a gap, what the next list brings may have been there before, too.
+            let live = self.watched.get("nodes").is_some_and(|nodes| nodes.is_live());
+            let until = if live { until } else { store.moment() + 1 };
+            store.nodes.remember(kept.orders.clone(), until);
+        }
+        *known = kept;
+        self.contests.notify_one();
+    }
+
+    async fn recall(&self) -> Kept {
         loop {
             match self.memory.recall().await {
-                Ok(orders) => {
-                    if !orders.is_empty() {
-                        tracing::info!(count = orders.len(), "names and addresses were contested at the last run");
-                    }
-                    self.store.lock().nodes.remember(orders.clone());
-                    return orders.into_iter().collect();
-                }
+                Ok(kept) => return kept,
                 Err(error) => {
                     tracing::warn!(%error, "trying again");
                     sleep(AFTER_ERROR).await;
@@ -80,24 +110,34 @@ impl Controller {
         }
     }
 
-    /// Writes what is contested whenever that changes. `kept` is what is written down at the start.
-    pub(super) async fn keep_contested(self: Arc<Self>, mut kept: BTreeMap<San, Order>) {
+    /// Writes what is contested whenever that changes. `kept` is what is written down.
+    pub(super) async fn keep_contested(&self, kept: &mut Kept) {
         loop {
             self.contests.notified().await;
             sleep(PAUSE).await;
-            let contested = self.store.lock().nodes.claims().contested().clone();
-            if contested == kept || !self.watched.get("nodes").is_some_and(|nodes| nodes.is_live()) {
-                continue;
-            }
-            match self.memory.keep(&contested).await {
-                Ok(()) => kept = contested,
-                Err(error) => {
-                    tracing::warn!(%error, "trying again");
-                    sleep(AFTER_ERROR).await;
-                    self.contests.notify_one();
-                }
+            if let Err(error) = self.keep_contested_now(kept).await {
+                tracing::warn!(%error, "trying again");
+                sleep(AFTER_ERROR).await;
+                self.contests.notify_one();
             }
         }
+    }
+
+    /// Writes what is contested, unless that is what is written down, or what is known is not what the cluster holds.
+    pub(super) async fn keep_contested_now(&self, kept: &mut Kept) -> Result<(), ApiError> {
+        let contested = self.store.lock().nodes.claims().contested().clone();
+        if contested == kept.orders || !self.watched.get("nodes").is_some_and(|nodes| nodes.is_live()) {
+            return Ok(());
+        }
+        match self.memory.keep(&contested, kept.version.as_deref()).await {
+            // Changed or deleted by hand: written over, now that it is known.
+            Err(error) if matches!(error.code(), Some(404 | 409)) => {
+                kept.version = self.memory.recall().await?.version;
+                *kept = self.memory.keep(&contested, kept.version.as_deref()).await?;
+            }
+            result => *kept = result?,
+        }
+        Ok(())
     }
 }
 

@@ -3,7 +3,7 @@
 //! [`Controller::run`] keeps a few workers on a queue in which nodes take turns (`queue`). A worker reads the
 //! request, asks the decision on what the `store` knows, reads a Node afresh where the answer rests on it, turns the
 //! verdict into a `plan` and performs that. Everything else that happens (`follow`, `reload`) only puts requests in
-//! line again.
+//! line again. Of several instances all follow the cluster, and one works (`lead`).
 
 #[cfg(test)]
 mod any_order;
@@ -11,6 +11,7 @@ mod api;
 mod dns;
 mod event;
 mod follow;
+mod lead;
 mod machines;
 mod memory;
 mod plan;
@@ -35,6 +36,7 @@ use tokio::time::sleep_until;
 
 use crate::client::MachineCluster;
 use crate::identity::{ClusterDomain, Inventory};
+use crate::lease::{Leadership, LeaseName};
 use crate::metrics::Metrics;
 use crate::policy::Policy;
 use crate::watch::{Health, Watches};
@@ -59,6 +61,10 @@ pub struct Controller {
     load_balancers: watch::Sender<bool>,
     workers: usize,
     orders: RwLock<Orders>,
+    leadership: Leadership,
+    lease: Option<LeaseName>,
+    /// Whether this instance has taken over where the last leader ended.
+    took_over: watch::Sender<bool>,
     cluster: Cluster,
     dns: Dns,
     memory: Memory,
@@ -87,18 +93,26 @@ pub struct Settings {
     pub service_ranges: Vec<IpNet>,
     /// How many requests may be worked on at once.
     pub workers: usize,
+    /// Whether this instance is the one that writes.
+    pub leadership: Leadership,
+    /// The Lease that says so; none where there is one instance only.
+    pub lease: Option<LeaseName>,
+    /// What this instance calls itself, in Events.
+    pub identity: String,
 }
 
 impl Controller {
-    /// Makes a controller that does nothing yet, and what sends its Events.
+    /// Makes a controller that does nothing yet, and what sends its Events. What only the leader may do goes over the
+    /// second of the clients.
     pub fn new(
         settings: Settings,
-        client: &Client,
+        [client, leaders_client]: [&Client; 2],
         [watched, machine_watches]: [Watches; 2],
         metrics: Arc<Metrics>,
     ) -> (Arc<Self>, impl Future<Output = ()> + Send + use<>) {
-        let cluster = Cluster::new(client.clone());
-        let (events, send_events) = Recorder::new(cluster.clone(), metrics.clone());
+        let leadership = settings.leadership;
+        let cluster = Cluster::new(client.clone(), leaders_client.clone(), leadership.clone());
+        let (events, send_events) = Recorder::new(cluster.clone(), settings.identity, metrics.clone());
         let controller = Self {
             store: Mutex::new(Store::new(Surroundings::new(settings.cluster_domain, settings.service_ranges))),
             wake: Notify::new(),
@@ -106,9 +120,12 @@ impl Controller {
             load_balancers: watch::Sender::new(settings.orders.policy.protects_load_balancers()),
             workers: settings.workers,
             orders: RwLock::new(settings.orders),
+            memory: Memory::new(client.clone(), leaders_client.clone(), leadership.clone()),
+            leadership,
+            lease: settings.lease,
+            took_over: watch::Sender::new(false),
             cluster,
             dns: Dns::new(),
-            memory: Memory::new(client.clone()),
             watched,
             machine_watches,
             events,
@@ -120,13 +137,15 @@ impl Controller {
     /// Follows the cluster and answers requests, until `stop` turns true; then finishes what is on its way.
     pub async fn run(self: Arc<Self>, client: Client, machines: MachineCluster, mut stop: watch::Receiver<bool>) {
         let mut background = JoinSet::new();
-        let kept = tokio::select! {
-            kept = self.recall_contested() => kept,
+        tokio::select! {
+            () = self.recall_contested() => {}
             _ = stop.wait_for(|stop| *stop) => return,
-        };
+        }
         self.follow_all(&client, &mut background);
         self.follow_all_machines(&machines, &mut background);
-        background.spawn(self.clone().keep_contested(kept));
+        let (finish, finished) = watch::channel(false);
+        let mut leading = JoinSet::new();
+        leading.spawn(self.clone().lead(finished));
 
         let mut workers = JoinSet::new();
         for _ in 0..self.workers {
@@ -138,6 +157,8 @@ impl Controller {
         if tokio::time::timeout(DRAIN, async { while workers.join_next().await.is_some() {} }).await.is_err() {
             tracing::warn!("stopped with answers on their way; they are looked at again at the next start");
         }
+        finish.send_replace(true);
+        while leading.join_next().await.is_some() {}
     }
 
     /// Takes new orders; everything pending is judged again by them.
@@ -182,11 +203,18 @@ impl Controller {
             let (requestor, name) = tokio::select! {
                 biased;
                 _ = stop.wait_for(|stop| *stop) => return,
-                next = self.next() => next,
+                next = self.next_to_lead() => next,
             };
             self.reconcile(&name).await;
             self.store.lock().queue.done(&requestor);
         }
+    }
+
+    /// Waits for a request to work on, and before that to be the one that works.
+    async fn next_to_lead(&self) -> (Arc<str>, Arc<str>) {
+        // The sender is part of `self`, so that waiting cannot end for want of one.
+        let _ = self.took_over.subscribe().wait_for(|took_over| *took_over).await;
+        self.next().await
     }
 
     /// Waits for a request to work on.
@@ -219,8 +247,15 @@ impl Controller {
 
     /// Brings the gauges up to date, which are counted only when somebody looks.
     pub fn update_gauges(&self) {
-        let store = self.store.lock();
+        self.metrics.leader.set(i64::from(self.leadership.leads()));
         self.metrics.pending.reset();
+        if !self.leads() {
+            // The leader tells of them.
+            self.metrics.oldest_pending.set(0.0);
+            self.metrics.unissued.set(0);
+            return;
+        }
+        let store = self.store.lock();
         for (reason, count) in store.pending_by_reason() {
             self.metrics.pending.with_label_values(&[reason]).set(i64::try_from(count).unwrap_or(i64::MAX));
         }

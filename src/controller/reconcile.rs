@@ -60,6 +60,10 @@ impl Missing {
 impl Controller {
     /// Works on one request. Whatever fails is tried again later; nothing here ends the program.
     pub(super) async fn reconcile(self: &Arc<Self>, name: &Arc<str>) {
+        // Whoever takes over has everything judged again.
+        if !self.leads() {
+            return;
+        }
         if let Err(error) = self.settle(name).await {
             let before = self.store.lock().retry(name, Instant::now());
             self.wake.notify_one();

@@ -203,6 +203,11 @@ impl Store {
         }
     }
 
+    /// The moment up to which everything has been seen.
+    pub(super) fn moment(&self) -> Moment {
+        self.moment
+    }
+
     /// What is seen from now on was seen after all that was seen before.
     pub(super) fn next_moment(&mut self) {
         self.moment += 1;

@@ -22,9 +22,16 @@ pub struct Claims {
     ranges: HashMap<IpNet, Holders>,
     /// How many ranges there are of each prefix length, so as to look only for lengths that occur.
     lengths: BTreeMap<(bool, u8), usize>,
-    /// The order of the claims that were contested when an earlier run of this program ended.
-    remembered: HashMap<San, Order>,
+    /// The order of contested claims as another run of this program has left it.
+    remembered: HashMap<San, Remembered>,
     contested: BTreeMap<San, Order>,
+}
+
+/// An order of claims, and up to which moment it outweighs what was seen here.
+#[derive(Debug)]
+struct Remembered {
+    order: Order,
+    until: Moment,
 }
 
 /// The Nodes that claim one thing: nearly always one.
@@ -139,13 +146,20 @@ pub enum PodRange {
     Unknown(IpNet, NodeName),
 }
 
-/// When a claim was seen: by the moment, and within the first list by what an earlier run remembers.
-type Rank = (Moment, usize);
+/// Who was first: by the remembered order as far as it outweighs the rest, then by the moment of being seen, then by the
+/// remembered order again, since of what one list brings only that can tell.
+type Rank = (usize, Moment, usize);
 
 impl Claims {
-    /// Takes in what was kept of an earlier run, before anything is added.
-    pub fn remember(&mut self, orders: impl IntoIterator<Item = (San, Order)>) {
-        self.remembered.extend(orders);
+    /// Takes in what another run has left, in place of what was taken in before. It had seen everything up to `until`, a
+    /// moment of this run, so that its order is right for all claims that were seen by then and still stand; of later
+    /// ones it only settles those that were seen at one moment.
+    pub fn remember(&mut self, orders: impl IntoIterator<Item = (San, Order)>, until: Moment) {
+        self.remembered.retain(|san, _| self.contested.contains_key(san));
+        for (san, order) in orders {
+            self.remembered.insert(san.clone(), Remembered { order, until });
+            self.note_contest(&san);
+        }
     }
 
     pub(super) fn add(&mut self, san: &San, node: &NodeName, moment: Moment) {
@@ -236,7 +250,11 @@ impl Claims {
     }
 
     fn rank(&self, san: &San, claim: &Claim, moment: Moment) -> Rank {
-        (moment, self.remembered.get(san).map_or(usize::MAX, |order| order.position(claim)))
+        match self.remembered.get(san).map(|it| (it.order.position(claim), it.until)) {
+            Some((position, until)) if moment <= until => (position, moment, position),
+            Some((position, _)) => (usize::MAX, moment, position),
+            None => (usize::MAX, moment, usize::MAX),
+        }
     }
 
     /// The ranges of pods that an address is in, whose they are and since when.
@@ -318,7 +336,7 @@ mod tests {
     fn claims_after(order: &str, list: &[(&str, &str, Moment)]) -> Claims {
         let mut claims = Claims::default();
         if !order.is_empty() {
-            claims.remember([(san("10.0.0.1"), order.parse().unwrap())]);
+            claims.remember([(san("10.0.0.1"), order.parse().unwrap())], 0);
         }
         for (holder, what, moment) in list {
             claims.add(&san(what), &node(holder), *moment);
@@ -358,6 +376,31 @@ mod tests {
         assert_eq!(claims.contest(&san("10.0.0.1"), &node("c")), Some(Contest::Later(node("a"))));
         claims.add(&san("10.0.0.1"), &node("b"), 2);
         assert_eq!(order(&claims, "10.0.0.1").as_deref(), Some("a c b"));
+    }
+
+    #[test]
+    fn what_another_run_saw_outweighs_what_was_seen_here_up_to_its_end() {
+        let mut claims = claims(&[("a", "10.0.0.1", 1), ("b", "10.0.0.1", 3), ("c", "10.0.0.1", 3)]);
+        assert_eq!(order(&claims, "10.0.0.1").as_deref(), Some("a b,c"));
+        claims.remember([(san("10.0.0.1"), "c b a".parse().unwrap())], 3);
+        assert_eq!(order(&claims, "10.0.0.1").as_deref(), Some("c b a"));
+        // What was dropped and claimed anew after that is later than the rest.
+        claims.remove(&san("10.0.0.1"), &node("c"));
+        claims.add(&san("10.0.0.1"), &node("c"), 4);
+        assert_eq!(order(&claims, "10.0.0.1").as_deref(), Some("b a c"));
+        // Where the other did not know either, what was seen here decides.
+        claims.remember([(san("10.0.0.1"), "a,b,c".parse().unwrap())], 4);
+        assert_eq!(order(&claims, "10.0.0.1").as_deref(), Some("a b c"));
+    }
+
+    #[test]
+    fn what_is_remembered_of_settled_conflicts_is_dropped() {
+        let mut claims = claims_after("a b", &[("a", "10.0.0.1", 1), ("b", "10.0.0.1", 1)]);
+        claims.remember([], 1);
+        assert_eq!(order(&claims, "10.0.0.1").as_deref(), Some("a b"));
+        claims.remove(&san("10.0.0.1"), &node("b"));
+        claims.remember([], 2);
+        assert!(claims.remembered.is_empty());
     }
 
     #[test]

@@ -181,9 +181,9 @@ impl NodeIndex {
         &self.claims
     }
 
-    /// Takes in what was kept of an earlier run, before any Node: in what order contested things were claimed.
-    pub fn remember(&mut self, orders: impl IntoIterator<Item = (San, Order)>) {
-        self.claims.remember(orders);
+    /// Takes in what another run has left: in what order contested things were claimed. See [`Claims::remember`].
+    pub fn remember(&mut self, orders: impl IntoIterator<Item = (San, Order)>, until: Moment) {
+        self.claims.remember(orders, until);
     }
 
     /// Labels are the same on thousands of Nodes; each text is kept once. Values that nobody has any more are dropped

@@ -23,6 +23,7 @@ pub fn trials() -> Vec<Trial> {
         alone("compromised::gets_nothing_ahead_of_its_victim_where_there_is_an_inventory", ahead_of_the_victim),
         alone("compromised::delays_nobody_by_claiming_everything", delays_nobody),
         alone("compromised::conflicts_survive_a_restart", survives_restart),
+        alone("compromised::conflicts_survive_changes_of_leader", survives_changes_of_leader),
     ]
 }
 
@@ -228,16 +229,20 @@ async fn delays_nobody() -> Result<()> {
     renew_all(&cluster).await
 }
 
-async fn survives_restart() -> Result<()> {
-    let mut cluster = with_everything_claimed().await?;
-    // The controller has to have seen the conflicts, and kept them, before it is killed.
+/// The controller has seen all conflicts, and kept them.
+async fn wait_until_kept(cluster: &Cluster) -> Result<()> {
     let kept: Api<k8s_openapi::api::core::v1::ConfigMap> = Api::namespaced(cluster.admin(), "countersign");
     wait::until("all conflicts to be kept", SOON, async || {
         let map = kept.get_opt("countersign-claims").await?;
         let lines = map.and_then(|it| it.data).and_then(|it| it.get("order").map(|text| text.lines().count()));
         Ok((lines >= Some(2 * VICTIMS)).then_some(()))
     })
-    .await?;
+    .await
+}
+
+async fn survives_restart() -> Result<()> {
+    let mut cluster = with_everything_claimed().await?;
+    wait_until_kept(&cluster).await?;
     cluster.controller.process().kill()?;
     cluster.controller.process().restart()?;
     cluster.controller.wait_until_ready().await?;
@@ -245,4 +250,25 @@ async fn survives_restart() -> Result<()> {
     let thief = Thief::take_over(&cluster, "rogue").await?;
     let name = thief.ask("10.21.0.1").await?;
     ensure_refused(&cluster, &name, "a victim's address after a restart").await
+}
+
+/// The second instance has not seen the claims come, the third not even the first instance.
+async fn survives_changes_of_leader() -> Result<()> {
+    let mut cluster = with_everything_claimed().await?;
+    wait_until_kept(&cluster).await?;
+    let thief = Thief::take_over(&cluster, "rogue").await?;
+    let mut second = cluster.another_instance("second").await?;
+    cluster.controller.process().terminate(SOON).await?;
+    second.wait_until_leading(true).await?;
+    let third = cluster.another_instance("third").await?;
+    for _ in 0..2 {
+        renew_all(&cluster).await?;
+        let name = thief.ask("10.21.0.1").await?;
+        ensure_refused(&cluster, &name, "a victim's address after a change of leader").await?;
+        if second.process().exit_status()?.is_none() {
+            second.process().terminate(SOON).await?;
+            third.wait_until_leading(true).await?;
+        }
+    }
+    Ok(())
 }

@@ -67,6 +67,16 @@ impl Cluster {
         Ok(Self { control_plane, controller, options })
     }
 
+    /// Starts one more instance with a token of its own, and waits until it is ready.
+    pub async fn another_instance(&self, name: &str) -> Result<Controller> {
+        let kubeconfig =
+            account::another_kubeconfig_of(&self.control_plane, account::NAMESPACE, "countersign", name).await?;
+        let options = controller::Options { kubeconfig, ..self.options.clone() };
+        let mut instance = Controller::start(&options, self.control_plane.directory(), name)?;
+        instance.wait_until_ready().await?;
+        Ok(instance)
+    }
+
     /// The administrator's client.
     pub fn admin(&self) -> Client {
         self.control_plane.client()
@@ -113,9 +123,14 @@ impl Cluster {
         self.wait_event("CertificateSigningRequest", name, reason).await
     }
 
-    /// Waits for an Event about an object.
+    /// Waits for an Event about an object of the cluster as a whole.
     pub async fn wait_event(&self, kind: &str, name: &str, reason: &str) -> Result<()> {
-        let events: Api<k8s_openapi::api::events::v1::Event> = Api::namespaced(self.admin(), "default");
+        self.wait_event_in("default", kind, name, reason).await
+    }
+
+    /// Waits for an Event about an object in a namespace.
+    pub async fn wait_event_in(&self, namespace: &str, kind: &str, name: &str, reason: &str) -> Result<()> {
+        let events: Api<k8s_openapi::api::events::v1::Event> = Api::namespaced(self.admin(), namespace);
         let params = kube::api::ListParams::default().fields(&format!("reason={reason}"));
         wait::until(&format!("the Event {reason} about {kind} {name}"), SOON, async || {
             let found = events.list(&params).await?.items.into_iter().any(|event| {

@@ -24,6 +24,7 @@ mod dns;
 mod faults;
 mod fixture;
 mod kubelets;
+mod leaders;
 mod machines;
 mod reloads;
 mod startup;
@@ -42,6 +43,7 @@ fn main() -> anyhow::Result<()> {
         reloads::trials(),
         dns::trials(),
         faults::trials(),
+        leaders::trials(),
         startup::trials(),
         cases::trials(),
     ]

@@ -95,14 +95,19 @@ async fn no_permissions(cluster: &Cluster) -> Result<()> {
         {"apiGroups": ["certificates.k8s.io"], "resources": ["certificatesigningrequests"], "verbs": ["get", "list"]},
     ]))?;
     let path = account::create(&cluster.control_plane, "powerless", rules, Vec::new()).await?;
-    let said = refused(&[&default_policy(), &kubeconfig(&path), "--admin-address=127.0.0.1:0"]).await?;
+    let flags = [&default_policy(), &kubeconfig(&path), "--admin-address=127.0.0.1:0"];
+    let said = refused(&[flags[0], flags[1], flags[2], "--lease=countersign/blue"]).await?;
     for missing in [
         "watch certificatesigningrequests in certificates.k8s.io",
         "patch certificatesigningrequests/approval",
         "approve signers in certificates.k8s.io named kubernetes.io/kubelet-serving",
+        "create leases in coordination.k8s.io of namespace countersign",
+        "update leases in coordination.k8s.io named blue of namespace countersign",
     ] {
         ensure!(said.contains(missing), "{missing:?} is not in {said}");
     }
     ensure!(!said.contains("nodes"), "{said}");
+    let said = refused(&[flags[0], flags[1], flags[2], "--no-lease"]).await?;
+    ensure!(!said.contains("leases"), "{said}");
     Ok(())
 }

@@ -58,6 +58,11 @@ pub fn controller_roles() -> Result<Vec<(&'static str, Vec<PolicyRule>)>> {
             "apiGroups": [""], "resources": ["configmaps"], "resourceNames": ["countersign-claims"],
             "verbs": ["get", "patch"]
         },
+        {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["create"]},
+        {
+            "apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "resourceNames": ["countersign"],
+            "verbs": ["get", "update"]
+        },
     ]);
     Ok(vec![("default", rules(endpoints)?), ("kube-public", rules(cluster_info)?), (NAMESPACE, rules(own)?)])
 }
@@ -133,8 +138,18 @@ async fn wait_until_granted(admin: &Client, name: &str, rule: &PolicyRule, names
 
 /// A kubeconfig with a new token of an existing service account.
 pub async fn kubeconfig_of(control_plane: &ControlPlane, namespace: &str, name: &str) -> Result<PathBuf> {
+    another_kubeconfig_of(control_plane, namespace, name, &format!("{namespace}-{name}")).await
+}
+
+/// One more kubeconfig, with a token of its own, as `FILE.kubeconfig`.
+pub async fn another_kubeconfig_of(
+    control_plane: &ControlPlane,
+    namespace: &str,
+    name: &str,
+    file: &str,
+) -> Result<PathBuf> {
     let credentials = Credentials::Token(token(control_plane, namespace, name).await?);
-    let path = control_plane.directory().join(format!("{namespace}-{name}.kubeconfig"));
+    let path = control_plane.directory().join(format!("{file}.kubeconfig"));
     let mut kubeconfig = control_plane.kubeconfig_for(credentials);
     if let Some(context) = kubeconfig.pointer_mut("/contexts/0/context") {
         context["namespace"] = namespace.into();

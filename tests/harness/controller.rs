@@ -10,6 +10,7 @@ use super::process::{Process, arguments};
 use super::{network, plain_http, wait};
 
 /// How to run it.
+#[derive(Clone)]
 pub struct Options {
     /// The binary.
     pub binary: PathBuf,
@@ -25,6 +26,7 @@ pub struct Options {
 pub struct Controller {
     process: Process,
     admin: SocketAddr,
+    kubeconfig: PathBuf,
 }
 
 impl Controller {
@@ -41,7 +43,7 @@ impl Controller {
         let level = std::env::var_os("RUST_LOG").map(|level| ("RUST_LOG".into(), level));
         let log = directory.join(format!("{name}.log"));
         let process = Process::start(name, &options.binary, arguments(flags), level.into_iter().collect(), log)?;
-        Ok(Self { process, admin })
+        Ok(Self { process, admin, kubeconfig: options.kubeconfig.clone() })
     }
 
     /// Waits until /readyz says so.
@@ -52,6 +54,22 @@ impl Controller {
             Ok(answer.ok().filter(|(status, _)| *status == 200).map(|_| ()))
         };
         self.process.while_running(wait::until("the controller to be ready", PATIENCE, probe)).await
+    }
+
+    /// Waits until it says that it leads, or that it does not.
+    pub async fn wait_until_leading(&self, leading: bool) -> Result<()> {
+        let what = if leading { "the controller to lead" } else { "the controller to stand by" };
+        let wanted = Some(f64::from(u8::from(leading)));
+        wait::until(what, PATIENCE, async || {
+            let leader = self.metric("countersign_leader").await.ok().flatten();
+            Ok((leader == wanted).then_some(()))
+        })
+        .await
+    }
+
+    /// Whose rights it has.
+    pub fn kubeconfig(&self) -> &Path {
+        &self.kubeconfig
     }
 
     /// Where it serves health and metrics.

@@ -11,6 +11,7 @@
 
 pub mod account;
 pub mod approval;
+pub mod audit;
 pub mod binary;
 pub mod bootstrap;
 pub mod components;

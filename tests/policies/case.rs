@@ -331,7 +331,8 @@ impl CaseFile {
     fn cluster(&self, case: &Case) -> Cluster {
         let mut nodes = NodeIndex::default();
         let orders = self.remembered.iter();
-        nodes.remember(orders.map(|(san, order)| (San::from_node_address(san).unwrap(), order.parse().unwrap())));
+        let orders = orders.map(|(san, order)| (San::from_node_address(san).unwrap(), order.parse().unwrap()));
+        nodes.remember(orders, 0);
         for source in case.nodes.as_ref().unwrap_or(&self.nodes) {
             nodes.apply(source.record(), source.seen);
         }

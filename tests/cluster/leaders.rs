@@ -1,0 +1,148 @@
+//! Two instances, of which one answers: whatever becomes of it, the other goes on, and never do both write.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use futures::future::try_join_all;
+use kube::{Client, ResourceExt};
+use libtest_mimic::Trial;
+
+use crate::fixture::{Cluster, SOON, alone};
+use crate::harness::control_plane::Options;
+use crate::harness::controller::Controller;
+use crate::harness::requests::Request;
+use crate::harness::{account, audit, plain_http, wait};
+
+pub fn trials() -> Vec<Trial> {
+    vec![
+        alone("leaders::when_the_leader_is_killed_the_other_answers_within_20_s", killed),
+        alone("leaders::when_the_leader_is_told_to_stop_the_other_answers_within_2_s", terminated),
+        alone("leaders::stopped_and_resumed_they_never_both_write", paused),
+    ]
+}
+
+/// How long the protocol allows after a leader's sudden end is 15 s, a look and a request: less than 20 s. This machine
+/// may be busy.
+const AFTER_KILL: Duration = Duration::from_secs(25);
+/// After a leader that has given up the Lease: a look and a request, less than 2 s. This machine may be busy.
+const AFTER_STOP: Duration = Duration::from_secs(5);
+
+/// Two instances, the first of which leads; what their tokens are called; and Nodes with their clients.
+struct Pair {
+    cluster: Cluster,
+    second: Controller,
+    tokens: Vec<String>,
+    nodes: Vec<(Request, Client)>,
+}
+
+impl Pair {
+    async fn start(nodes: u8) -> Result<Self> {
+        let cluster = Cluster::start(Options { audit: true, ..Options::default() }).await?;
+        cluster.controller.wait_until_leading(true).await?;
+        cluster.wait_event_in(account::NAMESPACE, "Lease", "countersign", "LeaderElection").await?;
+        let second = cluster.another_instance("second").await?;
+        let first = audit::credential_in(cluster.controller.kubeconfig()).await?;
+        let tokens = vec![first, audit::credential_in(second.kubeconfig()).await?];
+        let mut pair = Self { cluster, second, tokens, nodes: Vec::new() };
+        for number in 1..=nodes {
+            let name = format!("node-{number}");
+            pair.cluster.node(&name, &[&name, &format!("10.24.0.{number}")]).await?;
+            let client = pair.cluster.control_plane.client_of_node(&name).await?;
+            pair.nodes.push((Request::of_node(&name).dns(&name)?.ip([10, 24, 0, number]), client));
+        }
+        // The standby says that it is ready, and answers nothing.
+        pair.second.wait_until_leading(false).await?;
+        let (status, text) = plain_http::get(pair.second.admin_address(), "/readyz").await?;
+        ensure!(status == 200, "the standby is not ready: {text}");
+        for name in pair.file().await? {
+            pair.cluster.answer(&name).await?.ensure_approved()?;
+        }
+        let told = pair.second.metrics().await?.lines().any(|line| line.starts_with("countersign_decisions_total"));
+        ensure!(!told, "the standby has decided something");
+        Ok(pair)
+    }
+
+    /// Each node files a request.
+    async fn file(&self) -> Result<Vec<String>> {
+        let filed = self.nodes.iter().map(|(request, client)| request.submit(client));
+        Ok(try_join_all(filed).await?.into_iter().map(|request| request.name_any()).collect())
+    }
+
+    /// Each node files a request, and all are approved.
+    async fn file_and_wait(&self) -> Result<()> {
+        for name in self.file().await? {
+            self.cluster.answer(&name).await?.ensure_approved()?;
+        }
+        Ok(())
+    }
+
+    /// Checks with the API server's own log that each request was answered once, and by whoever held the Lease.
+    fn ensure_one_writer(&self) -> Result<()> {
+        let entries = audit::read(&self.cluster.control_plane.audit_log())?;
+        audit::ensure_answered_once(&entries)?;
+        audit::ensure_one_writer(&entries, &self.tokens)
+    }
+}
+
+async fn killed() -> Result<()> {
+    let mut pair = Pair::start(1).await?;
+    pair.cluster.controller.process().kill()?;
+    let since = Instant::now();
+    pair.file_and_wait().await?;
+    let took = since.elapsed();
+    println!("leaders: the leader killed, the other answers after {took:.1?}");
+    ensure!(took < AFTER_KILL, "the answer took {took:?}");
+    pair.ensure_one_writer()
+}
+
+async fn terminated() -> Result<()> {
+    let mut pair = Pair::start(1).await?;
+    // A request that comes after the signal; it may still be the first instance that answers it, on its way out.
+    let process = pair.cluster.controller.process();
+    let since = Instant::now();
+    process.terminate(SOON).await?;
+    let stopped = since.elapsed();
+    pair.file_and_wait().await?;
+    let took = since.elapsed();
+    println!("leaders: the leader told to stop, gone after {stopped:.1?}, the other answers after {took:.1?}");
+    ensure!(took < AFTER_STOP, "the answer took {took:?}");
+    pair.second.wait_until_leading(true).await?;
+    pair.ensure_one_writer()
+}
+
+async fn paused() -> Result<()> {
+    let mut pair = Pair::start(40).await?;
+    let mut names = Vec::new();
+    // The leader is stopped in the midst of its work; the other takes over.
+    names.extend(pair.file().await?);
+    pair.cluster.controller.process().pause()?;
+    pair.second.wait_until_leading(true).await?;
+    names.extend(pair.file().await?);
+    pair.cluster.controller.process().resume()?;
+    names.extend(pair.file().await?);
+    pair.cluster.controller.wait_until_leading(false).await?;
+
+    // Both are stopped in the midst of work, for longer than the Lease is good, and resumed at once.
+    names.extend(pair.file().await?);
+    pair.second.process().pause()?;
+    pair.cluster.controller.process().pause()?;
+    names.extend(pair.file().await?);
+    wait_out_the_lease().await?;
+    pair.second.process().resume()?;
+    pair.cluster.controller.process().resume()?;
+    names.extend(pair.file().await?);
+
+    for name in &names {
+        let answer = pair.cluster.answer(name).await?;
+        let superseded = answer.ensure_denied("Superseded", "newer").is_ok();
+        ensure!(superseded || answer.ensure_approved().is_ok(), "{name}: {answer:?}");
+    }
+    pair.file_and_wait().await?;
+    pair.ensure_one_writer()
+}
+
+/// Waits until the Lease would be free, and the time for writes of its holder long over.
+async fn wait_out_the_lease() -> Result<()> {
+    let (since, time) = (Instant::now(), Duration::from_secs(18));
+    wait::until("the Lease to run out", time * 2, async || Ok((since.elapsed() > time).then_some(()))).await
+}
