@@ -1,6 +1,6 @@
 # Everything starts here: `make help`.
 .DEFAULT_GOAL := help
-.PHONY: help demo test prerequisites lint unit cluster
+.PHONY: help demo test prerequisites lint unit cluster chart
 
 help: ## Show what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -16,12 +16,16 @@ lint:
 	cargo clippy --all-targets -- --deny warnings
 
 unit:
-	cargo test --lib --bins --test hostile_der --test policies --test any_order --test cli
+	cargo test --lib --bins --test hostile_der --test policies --test any_order --test cli --test chart
 	cargo test --doc
 
 # Last, since it takes longest; builds the control plane the first time.
 cluster:
 	cargo test --test cluster
+
+chart: prerequisites ## Package the chart into target/chart
+	mkdir -p target/chart
+	cargo run --quiet --example tool -- helm package charts/countersign --destination target/chart
 
 # One clear message instead of whatever a missing tool would lead to minutes later.
 prerequisites:

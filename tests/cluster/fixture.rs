@@ -17,8 +17,10 @@ use tokio::sync::OnceCell;
 
 use crate::harness::control_plane::{self, ControlPlane};
 use crate::harness::controller::{self, Controller};
+use crate::harness::helm::{Helm, path};
+use crate::harness::pod::Pod;
 use crate::harness::requests::Request;
-use crate::harness::{account, approval, wait};
+use crate::harness::{account, approval, network, wait};
 
 /// How long an answer may take before a test gives up. It takes milliseconds; the machine may be busy.
 pub const SOON: Duration = Duration::from_secs(30);
@@ -26,10 +28,11 @@ pub const SOON: Duration = Duration::from_secs(30);
 static RUNTIME: LazyLock<std::io::Result<Runtime>> = LazyLock::new(Runtime::new);
 static SHARED: OnceCell<Cluster> = OnceCell::const_new();
 
-/// A test in the cluster that is shared.
+/// A test in the cluster that is shared, into which the chart has been installed as it is.
 pub fn shared(name: &'static str, test: impl AsyncFn(&Cluster) -> Result<()> + Send + 'static) -> Trial {
     alone(name, async move || {
-        test(SHARED.get_or_try_init(|| Cluster::start(control_plane::Options::default())).await?).await
+        let start = async || anyhow::Ok(Installation::start(control_plane::Options::default(), &[]).await?.cluster);
+        test(SHARED.get_or_try_init(start).await?).await
     })
 }
 
@@ -57,7 +60,7 @@ impl Cluster {
     /// Starts the controller with a policy and further flags.
     pub async fn start_in(control_plane: ControlPlane, policy: &Path, flags: &[&str]) -> Result<Self> {
         let options = controller::Options {
-            binary: PathBuf::from(env!("CARGO_BIN_EXE_countersign")),
+            binary: program(),
             policy: policy.to_owned(),
             kubeconfig: account::of_controller(&control_plane).await?,
             flags: flags.iter().map(|flag| (*flag).to_owned()).collect(),
@@ -69,9 +72,18 @@ impl Cluster {
 
     /// Starts one more instance with a token of its own, and waits until it is ready.
     pub async fn another_instance(&self, name: &str) -> Result<Controller> {
-        let kubeconfig =
-            account::another_kubeconfig_of(&self.control_plane, account::NAMESPACE, "countersign", name).await?;
-        let options = controller::Options { kubeconfig, ..self.options.clone() };
+        let kubeconfig = self.another_kubeconfig(name).await?;
+        self.another_instance_as(&kubeconfig, name).await
+    }
+
+    /// A kubeconfig with another token of the controller's account.
+    pub async fn another_kubeconfig(&self, name: &str) -> Result<PathBuf> {
+        account::another_kubeconfig_of(&self.control_plane, account::NAMESPACE, "countersign", name).await
+    }
+
+    /// Starts one more instance with this kubeconfig, and waits until it is ready.
+    pub async fn another_instance_as(&self, kubeconfig: &Path, name: &str) -> Result<Controller> {
+        let options = controller::Options { kubeconfig: kubeconfig.to_owned(), ..self.options.clone() };
         let mut instance = Controller::start(&options, self.control_plane.directory(), name)?;
         instance.wait_until_ready().await?;
         Ok(instance)
@@ -123,14 +135,9 @@ impl Cluster {
         self.wait_event("CertificateSigningRequest", name, reason).await
     }
 
-    /// Waits for an Event about an object of the cluster as a whole.
+    /// Waits for an Event about an object, in whatever namespace.
     pub async fn wait_event(&self, kind: &str, name: &str, reason: &str) -> Result<()> {
-        self.wait_event_in("default", kind, name, reason).await
-    }
-
-    /// Waits for an Event about an object in a namespace.
-    pub async fn wait_event_in(&self, namespace: &str, kind: &str, name: &str, reason: &str) -> Result<()> {
-        let events: Api<k8s_openapi::api::events::v1::Event> = Api::namespaced(self.admin(), namespace);
+        let events: Api<k8s_openapi::api::events::v1::Event> = Api::all(self.admin());
         let params = kube::api::ListParams::default().fields(&format!("reason={reason}"));
         wait::until(&format!("the Event {reason} about {kind} {name}"), SOON, async || {
             let found = events.list(&params).await?.items.into_iter().any(|event| {
@@ -154,6 +161,62 @@ impl Cluster {
         ensure!(approval::decision(&request).is_none(), "{name} is decided: {:?}", request.status);
         Ok(())
     }
+}
+
+/// The chart, packaged and installed, and the controller as a pod of it.
+pub struct Installation {
+    pub cluster: Cluster,
+    pub helm: Helm,
+    pub pod: Pod,
+    archive: PathBuf,
+    port: u16,
+}
+
+impl Installation {
+    /// Starts a control plane, installs the chart with these arguments of Helm, and starts a pod of its Deployment.
+    pub async fn start(options: control_plane::Options, values: &[&str]) -> Result<Self> {
+        Self::start_in(ControlPlane::start(options).await?, values).await
+    }
+
+    /// The same in a control plane that runs.
+    pub async fn start_in(control_plane: ControlPlane, values: &[&str]) -> Result<Self> {
+        let helm = Helm::of(&control_plane.kubeconfig())?;
+        let archive = helm.package()?;
+        let port = network::free_port()?;
+        install(&helm, "install", &archive, port, values)?;
+        let (pod, mut controller) = Pod::start(&control_plane, account::NAMESPACE, RELEASE, &program()).await?;
+        controller.wait_until_ready().await?;
+        let options = controller::Options {
+            binary: program(),
+            policy: policies().join("default.yaml"),
+            kubeconfig: account::kubeconfig_of(&control_plane, account::NAMESPACE, RELEASE).await?,
+            flags: Vec::new(),
+        };
+        Ok(Self { cluster: Cluster { control_plane, controller, options }, helm, pod, archive, port })
+    }
+
+    /// Upgrades the release to these values, and brings the pod's volumes up to date.
+    pub async fn upgrade(&self, values: &[&str]) -> Result<()> {
+        install(&self.helm, "upgrade", &self.archive, self.port, values)?;
+        self.pod.refresh().await
+    }
+}
+
+/// The release that tests make, and so the name of its Deployment and its account.
+pub const RELEASE: &str = "countersign";
+
+fn install(helm: &Helm, how: &str, archive: &Path, port: u16, values: &[&str]) -> Result<()> {
+    let port = format!("admin.port={port}");
+    let mut arguments = vec![how, RELEASE, path(archive)?, "--namespace", account::NAMESPACE, "--set", &port];
+    if how == "install" {
+        arguments.push("--create-namespace");
+    }
+    helm.run(&[&arguments, values].concat()).map(drop)
+}
+
+/// The program under test, as cargo has built it.
+pub fn program() -> PathBuf {
+    PathBuf::from(env!("CARGO_BIN_EXE_countersign"))
 }
 
 /// A decision as its condition tells it.

@@ -11,7 +11,7 @@ use crate::fixture::{Cluster, SOON, alone};
 use crate::harness::control_plane::Options;
 use crate::harness::controller::Controller;
 use crate::harness::requests::Request;
-use crate::harness::{account, audit, plain_http, wait};
+use crate::harness::{audit, plain_http, wait};
 
 pub fn trials() -> Vec<Trial> {
     vec![
@@ -39,10 +39,11 @@ impl Pair {
     async fn start(nodes: u8) -> Result<Self> {
         let cluster = Cluster::start(Options { audit: true, ..Options::default() }).await?;
         cluster.controller.wait_until_leading(true).await?;
-        cluster.wait_event_in(account::NAMESPACE, "Lease", "countersign", "LeaderElection").await?;
-        let second = cluster.another_instance("second").await?;
-        let first = audit::credential_in(cluster.controller.kubeconfig()).await?;
-        let tokens = vec![first, audit::credential_in(second.kubeconfig()).await?];
+        cluster.wait_event("Lease", "countersign", "LeaderElection").await?;
+        let kubeconfig = cluster.another_kubeconfig("second").await?;
+        let second = cluster.another_instance_as(&kubeconfig, "second").await?;
+        let first = audit::credential_in(&cluster.options.kubeconfig).await?;
+        let tokens = vec![first, audit::credential_in(&kubeconfig).await?];
         let mut pair = Self { cluster, second, tokens, nodes: Vec::new() };
         for number in 1..=nodes {
             let name = format!("node-{number}");

@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::fixture::{Cluster, SOON, alone};
 use crate::harness::control_plane::{ControlPlane, Options};
 use crate::harness::requests::Request;
-use crate::harness::{account, plain_http, wait};
+use crate::harness::{account, crd, plain_http, wait};
 
 pub fn trials() -> Vec<Trial> {
     vec![
@@ -35,35 +35,7 @@ pub fn api(control_plane: &ControlPlane) -> Api<DynamicObject> {
 
 /// Installs a kind of Machine in these versions, the last of which is stored.
 pub async fn install(control_plane: &ControlPlane, group: &str, versions: &[&str]) -> Result<()> {
-    let versions: Vec<_> = versions
-        .iter()
-        .enumerate()
-        .map(|(position, version)| {
-            json!({
-                "name": version, "served": true, "storage": position + 1 == versions.len(),
-                "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}},
-            })
-        })
-        .collect();
-    let crd: CustomResourceDefinition = serde_json::from_value(json!({
-        "metadata": {
-            "name": format!("machines.{group}"),
-            // Such a group is kept for Kubernetes' own, unless it names the review that allowed it.
-            "annotations": {"api-approved.kubernetes.io": "unapproved, for a test"},
-        },
-        "spec": {
-            "group": group, "scope": "Namespaced", "versions": versions,
-            "names": {"kind": "Machine", "plural": "machines", "singular": "machine", "listKind": "MachineList"},
-        },
-    }))?;
-    let crds: Api<CustomResourceDefinition> = Api::all(control_plane.client());
-    crds.create(&PostParams::default(), &crd).await?;
-    wait::until(&format!("machines.{group} to be served"), SOON, async || {
-        let conditions = crds.get_status(&crd.name_any()).await?.status.and_then(|status| status.conditions);
-        let established = conditions.iter().flatten().any(|it| it.type_ == "Established" && it.status == "True");
-        Ok(established.then_some(()))
-    })
-    .await
+    crd::install(&control_plane.client(), group, "Machine", versions).await
 }
 
 async fn machine(

@@ -17,6 +17,7 @@ mod case;
 mod common;
 
 mod cases;
+mod chart;
 mod compromised;
 mod deferrals;
 mod denials;
@@ -32,7 +33,7 @@ mod startup;
 use libtest_mimic::{Arguments, Trial};
 
 fn main() -> anyhow::Result<()> {
-    harness::namespace::enter()?;
+    harness::namespace::enter(&[harness::binary::helm])?;
     let arguments = Arguments::from_args();
     let trials: Vec<Trial> = [
         kubelets::trials(),
@@ -46,6 +47,7 @@ fn main() -> anyhow::Result<()> {
         leaders::trials(),
         startup::trials(),
         cases::trials(),
+        chart::trials(),
     ]
     .into_iter()
     .flatten()

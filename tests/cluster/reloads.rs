@@ -1,7 +1,5 @@
 //! The operator edits the policy and the inventory while requests are pending.
 
-use std::path::Path;
-
 use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::core::v1::Service;
 use kube::api::PostParams;
@@ -11,6 +9,7 @@ use serde_json::json;
 
 use crate::fixture::{Cluster, SOON, alone};
 use crate::harness::control_plane::{ControlPlane, Options};
+use crate::harness::mount::Mount;
 use crate::harness::requests::Request;
 use crate::harness::wait;
 
@@ -26,27 +25,6 @@ pub fn trials() -> Vec<Trial> {
 const HEAD: &str = "apiVersion: countersign/v1\nkind: ServingPolicy\n";
 /// How many requests are pending while the policy is edited.
 const PENDING: usize = 500;
-
-/// A folder that changes as a mounted ConfigMap does: by the swap of one symbolic link.
-struct Mount<'a>(&'a Path);
-
-impl Mount<'_> {
-    fn swap(&self, version: u32, files: &[(&str, &str)]) -> Result<()> {
-        let data = self.0.join(format!("..{version}"));
-        std::fs::create_dir(&data)?;
-        for (name, text) in files {
-            std::fs::write(data.join(name), text)?;
-            let link = self.0.join(name);
-            if !link.exists() {
-                std::os::unix::fs::symlink(Path::new("..data").join(name), link)?;
-            }
-        }
-        let new = self.0.join("..data_tmp");
-        std::os::unix::fs::symlink(format!("..{version}"), &new)?;
-        std::fs::rename(new, self.0.join("..data"))?;
-        Ok(())
-    }
-}
 
 async fn reloaded(cluster: &Cluster, what: &str, good: bool) -> Result<()> {
     wait::until(what, SOON, async || {
@@ -65,10 +43,9 @@ async fn policy_hash(cluster: &Cluster) -> Result<String> {
 async fn under_load() -> Result<()> {
     let control_plane = ControlPlane::start(Options::default()).await?;
     let folder = control_plane.directory().join("config");
-    std::fs::create_dir(&folder)?;
-    let mount = Mount(&folder);
+    let mount = Mount::new(folder.clone())?;
     let nobody = format!("{HEAD}rules: [{{name: nobody, match: {{nodeNames: [nobody]}}}}]\n");
-    mount.swap(1, &[("policy.yaml", &nobody)])?;
+    mount.swap([("policy.yaml", &nobody)])?;
     let cluster = Cluster::start_in(control_plane, &folder.join("policy.yaml"), &[]).await?;
 
     let mut names = Vec::new();
@@ -95,7 +72,7 @@ async fn under_load() -> Result<()> {
     ];
     let mut before = policy_hash(&cluster).await?;
     for (version, text) in (2..).zip(&edits) {
-        mount.swap(version, &[("policy.yaml", text)])?;
+        mount.swap([("policy.yaml", text)])?;
         let good = !text.contains("broken");
         reloaded(&cluster, &format!("edit {version} to be seen"), good).await?;
         if good {

@@ -29,6 +29,8 @@ var programs = map[string]func() int{
 	"address":                 addAddresses,
 	"sandbox":                 runSandbox,
 	sandboxInit:               runSandboxInit,
+	"pod":                     runPod,
+	podInit:                   runPodInit,
 	"version":                 func() int { fmt.Println(version.Get().GitVersion); return 0 },
 }
 

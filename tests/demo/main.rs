@@ -32,7 +32,7 @@ const PATIENCE: Duration = Duration::from_mins(2);
 
 fn main() -> Result<()> {
     let keep = std::env::args().skip(1).any(|argument| argument == "--keep");
-    namespace::enter()?;
+    namespace::enter(&[])?;
     tokio::runtime::Runtime::new()?.block_on(run(keep))
 }
 

@@ -164,7 +164,8 @@ pub async fn client_of(control_plane: &ControlPlane, namespace: &str, name: &str
     kubeconfig::client(&control_plane.kubeconfig_for(credentials)).await
 }
 
-async fn token(control_plane: &ControlPlane, namespace: &str, name: &str) -> Result<String> {
+/// A new token of an existing service account.
+pub async fn token(control_plane: &ControlPlane, namespace: &str, name: &str) -> Result<String> {
     let accounts: Api<ServiceAccount> = Api::namespaced(control_plane.client(), namespace);
     let request: TokenRequest =
         from_value(json!({"spec": {"expirationSeconds": TOKEN_LIFETIME_SECONDS, "audiences": []}}))?;

@@ -1,158 +1,109 @@
-//! Finds the control plane's binary, or builds it.
+//! The programs that tests are made with, besides the one under test.
 
-use std::collections::VecDeque;
-use std::fs::{self, File};
-use std::hash::{DefaultHasher, Hash, Hasher};
-use std::io::{BufRead, BufReader, IsTerminal, Write};
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::path::PathBuf;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
-/// Names a binary that has been built already.
-pub const BINARY_VARIABLE: &str = "CONTROL_PLANE_BIN";
+use super::go::Program;
 
-/// How many packages go build compiles when it has none of them in its cache.
-const PACKAGES: usize = 2863;
-const KEPT_REMARKS: usize = 30;
-const SOURCES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/control-plane");
-const GO_MOD: &str = include_str!("../control-plane/go.mod");
+/// Chooses the version of Kubernetes under test, such as `1.34`; the newest by default.
+pub const VERSION_VARIABLE: &str = "KUBERNETES";
+
+/// Name binaries that have been built already.
+const CONTROL_PLANE: &str = "CONTROL_PLANE_BIN";
+const HELM: &str = "HELM_BIN";
+const PROMTOOL: &str = "PROMTOOL_BIN";
+const PROMETHEUS: &str = "PROMETHEUS_BIN";
+
+const CONTROL_PLANE_MODULE: &str = "tests/control-plane";
+const TOOLS_MODULE: &str = "tests/tools";
+
+/// The module file of the version under test: `go.mod` is that of the newest.
+fn module_file() -> String {
+    match std::env::var(VERSION_VARIABLE) {
+        Ok(version) if !kubernetes_of("go.mod").is_ok_and(|newest| newest.starts_with(&format!("v{version}."))) => {
+            format!("kubernetes-{version}.mod")
+        }
+        _ => "go.mod".to_owned(),
+    }
+}
+
+fn kubernetes_of(module_file: &str) -> Result<String> {
+    Program::required(CONTROL_PLANE_MODULE, module_file, "k8s.io/kubernetes")
+}
 
 /// The version of Kubernetes under test, such as `v1.37.2`.
-pub fn kubernetes_version() -> Result<&'static str> {
-    GO_MOD
-        .lines()
-        .find_map(|line| line.trim().trim_start_matches("require ").strip_prefix("k8s.io/kubernetes "))
-        .context("go.mod of the control plane requires no k8s.io/kubernetes")
+pub fn kubernetes_version() -> Result<String> {
+    kubernetes_of(&module_file())
 }
 
-/// The control plane's binary, built first if its sources have changed. Needs the network then, so call it outside the sandbox.
-pub fn locate() -> Result<PathBuf> {
-    if let Some(path) = std::env::var_os(BINARY_VARIABLE) {
-        return fs::canonicalize(&path).with_context(|| format!("{BINARY_VARIABLE}={}", path.display()));
-    }
-    let cache = target_directory()?.join("control-plane");
-    let directory = cache.join(format!("{}-{:016x}", kubernetes_version()?, hash_of_sources()?));
-    let binary = directory.join("control-plane");
-    if binary.exists() {
-        return Ok(binary);
-    }
-    fs::create_dir_all(&cache)?;
-    // Two programs that start together would otherwise both build for minutes.
-    let lock = File::create(cache.join("lock"))?;
-    lock.lock()?;
-    if !binary.exists() {
-        build(&cache.join("building"))?;
-        remove_outdated(&cache)?;
-        fs::create_dir_all(&directory)?;
-        fs::rename(cache.join("building"), &binary)?;
-    }
-    Ok(binary)
-}
-
-/// Cargo marks its target directory; it may be anywhere, and programs are run from inside it.
-fn target_directory() -> Result<PathBuf> {
-    let program = std::env::current_exe()?;
-    let marked = program.ancestors().find(|directory| directory.join("CACHEDIR.TAG").exists());
-    Ok(marked.map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("target"), Path::to_path_buf))
-}
-
-fn hash_of_sources() -> Result<u64> {
-    let mut files: Vec<PathBuf> = fs::read_dir(SOURCES)
-        .with_context(|| {
-            format!("the control plane's sources are not in {SOURCES}; {BINARY_VARIABLE} can name a binary instead")
-        })?
-        .map(|entry| Ok(entry?.path()))
-        .collect::<Result<_>>()?;
-    files.retain(|path| {
-        path.extension().is_some_and(|extension| ["go", "mod", "sum"].iter().any(|known| extension == *known))
-    });
-    files.sort();
-    let mut hasher = DefaultHasher::new();
-    for file in files {
-        file.file_name().hash(&mut hasher);
-        fs::read(&file)?.hash(&mut hasher);
-    }
-    Ok(hasher.finish())
-}
-
-fn remove_outdated(cache: &Path) -> Result<()> {
-    let prefix = format!("{}-", kubernetes_version()?);
-    for entry in fs::read_dir(cache)? {
-        let entry = entry?;
-        if entry.file_name().to_string_lossy().starts_with(&prefix) {
-            fs::remove_dir_all(entry.path())?;
-        }
-    }
-    Ok(())
-}
-
-fn build(output: &Path) -> Result<()> {
+/// The control plane: etcd, API server, controller manager, kubelet and kubectl.
+pub fn control_plane() -> Result<Program> {
     let version = kubernetes_version()?;
     let mut parts = version.trim_start_matches('v').split('.');
     let (major, minor) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
     let package = "k8s.io/component-base/version";
-    let link =
-        format!("-s -w -X {package}.gitVersion={version} -X {package}.gitMajor={major} -X {package}.gitMinor={minor}");
-    let child = Command::new("go")
-        .args(["build", "-v", "-trimpath", "-buildvcs=false", "-ldflags", &link, "-o"])
-        .arg(output)
-        .arg(".")
-        .current_dir(SOURCES)
-        // Nothing in it needs C: so it runs on any Linux of this architecture, and needs no compiler.
-        .env("CGO_ENABLED", "0")
-        .stdin(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn();
-    let mut child = match child {
-        Ok(child) => child,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            bail!(
-                "the test control plane is built with Go, and there is no `go` here: install Go, or set {BINARY_VARIABLE} to a binary built elsewhere"
-            )
-        }
-        Err(error) => return Err(error).context("run go build"),
-    };
-    eprintln!("building the test control plane (Kubernetes {version}): about 8 minutes on two cores, once");
-    let output = child.stderr.take().context("go build has no stderr")?;
-    let remarks = show_progress(BufReader::new(output));
-    if !child.wait()?.success() {
-        bail!("go build of the test control plane failed:\n{}", remarks.into_iter().collect::<Vec<_>>().join("\n"));
-    }
-    Ok(())
+    Ok(Program {
+        name: "control-plane",
+        title: format!("the test control plane (Kubernetes {version})"),
+        variable: CONTROL_PLANE,
+        module: CONTROL_PLANE_MODULE,
+        module_file: module_file(),
+        package: ".",
+        variables: vec![
+            format!("{package}.gitVersion={version}"),
+            format!("{package}.gitMajor={major}"),
+            format!("{package}.gitMinor={minor}"),
+        ],
+        version,
+        tags: "",
+        packages: 2863,
+        minutes: 8,
+    })
 }
 
-/// Shows what is being downloaded or compiled, and gives the last of the lines that are not packages: errors.
-fn show_progress(lines: impl BufRead) -> VecDeque<String> {
-    let (started, terminal) = (Instant::now(), std::io::stderr().is_terminal());
-    let pause = if terminal { Duration::from_millis(100) } else { Duration::from_secs(20) };
-    let (mut packages, mut shown) = (0, started);
-    let mut remarks = VecDeque::new();
-    for line in lines.lines().map_while(Result::ok) {
-        if shown.elapsed() >= pause {
-            shown = Instant::now();
-            let seconds = started.elapsed().as_secs();
-            let (start, end) = if terminal { ("\r\x1b[K", "") } else { ("", "\n") };
-            eprint!(
-                "{start}  {}:{:02}, {packages} of at most {PACKAGES} packages: {line}{end}",
-                seconds / 60,
-                seconds % 60
-            );
-            // A progress line that cannot be shown is no reason to stop.
-            let _ = std::io::stderr().flush();
-        }
-        if line.contains([' ', ':']) {
-            remarks.push_back(line);
-            if remarks.len() > KEPT_REMARKS {
-                remarks.pop_front();
-            }
-        } else {
-            packages += 1;
-        }
-    }
-    if terminal {
-        eprint!("\r\x1b[K");
-    }
-    remarks
+fn tool(
+    name: &'static str,
+    variable: &'static str,
+    module: &str,
+    package: &'static str,
+    (packages, minutes): (usize, u8),
+) -> Result<Program> {
+    let version = Program::required(TOOLS_MODULE, "go.mod", module)?;
+    Ok(Program {
+        name,
+        title: format!("{name} {version}"),
+        variable,
+        module: TOOLS_MODULE,
+        module_file: "go.mod".to_owned(),
+        package,
+        version,
+        // Prometheus finds its targets in a file here; the clients of a dozen clouds would take minutes to build.
+        tags: "remove_all_sd",
+        variables: Vec::new(),
+        packages,
+        minutes,
+    })
+}
+
+/// Helm.
+pub fn helm() -> Result<Program> {
+    tool("helm", HELM, "helm.sh/helm/v4", "helm.sh/helm/v4/cmd/helm", (1184, 3))
+}
+
+const PROMETHEUS_MODULE: &str = "github.com/prometheus/prometheus";
+
+/// What tests alerts.
+pub fn promtool() -> Result<Program> {
+    tool("promtool", PROMTOOL, PROMETHEUS_MODULE, "github.com/prometheus/prometheus/cmd/promtool", (1117, 2))
+}
+
+/// What scrapes the controller for the picture of the dashboard.
+pub fn prometheus() -> Result<Program> {
+    tool("prometheus", PROMETHEUS, PROMETHEUS_MODULE, "github.com/prometheus/prometheus/cmd/prometheus", (1200, 2))
+}
+
+/// The control plane's binary.
+pub fn locate() -> Result<PathBuf> {
+    control_plane()?.locate().context("find the test control plane")
 }

@@ -26,7 +26,6 @@ pub struct Options {
 pub struct Controller {
     process: Process,
     admin: SocketAddr,
-    kubeconfig: PathBuf,
 }
 
 impl Controller {
@@ -43,7 +42,12 @@ impl Controller {
         let level = std::env::var_os("RUST_LOG").map(|level| ("RUST_LOG".into(), level));
         let log = directory.join(format!("{name}.log"));
         let process = Process::start(name, &options.binary, arguments(flags), level.into_iter().collect(), log)?;
-        Ok(Self { process, admin, kubeconfig: options.kubeconfig.clone() })
+        Ok(Self { process, admin })
+    }
+
+    /// One that has been started in another way.
+    pub fn around(process: Process, admin: SocketAddr) -> Self {
+        Self { process, admin }
     }
 
     /// Waits until /readyz says so.
@@ -65,11 +69,6 @@ impl Controller {
             Ok((leader == wanted).then_some(()))
         })
         .await
-    }
-
-    /// Whose rights it has.
-    pub fn kubeconfig(&self) -> &Path {
-        &self.kubeconfig
     }
 
     /// Where it serves health and metrics.

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use futures::{StreamExt, TryStreamExt};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Resource};
@@ -24,6 +24,8 @@ pub async fn until<T>(what: &str, limit: Duration, mut probe: impl AsyncFnMut() 
             }
             Err(_) => bail!("timed out after {limit:?} waiting for {what}"),
         }
+        // A probe that answers at once is never interrupted.
+        ensure!(started.elapsed() < limit, "timed out after {limit:?} waiting for {what}");
         tokio::time::sleep(PAUSE).await;
     }
 }
