@@ -1,6 +1,7 @@
 //! The chart as packaged, on a real API server, and the controller as its pod.
 
 mod admission;
+mod missing;
 mod permissions;
 
 use std::collections::BTreeSet;
@@ -29,6 +30,7 @@ pub fn trials() -> Vec<Trial> {
         alone("chart::an_edit_of_the_policy_is_picked_up_without_a_restart", policy_edit),
         alone("chart::an_admission_policy_binds_its_account_whatever_it_may", admission::own_account),
         alone("chart::an_admission_policy_leaves_addresses_to_the_cloud_controller", admission::node_addresses),
+        alone("chart::a_config_map_that_is_missing_is_told_of", missing::config_map),
         alone("chart::upgrades_to_everything_and_back", everything_and_back),
     ]
 }

@@ -18,7 +18,7 @@ use tokio::sync::OnceCell;
 use crate::harness::control_plane::{self, ControlPlane};
 use crate::harness::controller::{self, Controller};
 use crate::harness::helm::{Helm, path};
-use crate::harness::pod::Pod;
+use crate::harness::pod::{Image, Pod};
 use crate::harness::requests::Request;
 use crate::harness::{account, approval, network, wait};
 
@@ -180,11 +180,16 @@ impl Installation {
 
     /// The same in a control plane that runs.
     pub async fn start_in(control_plane: ControlPlane, values: &[&str]) -> Result<Self> {
+        Self::start_image(control_plane, values, Image::Program(&program())).await
+    }
+
+    /// The same with another image.
+    pub async fn start_image(control_plane: ControlPlane, values: &[&str], image: Image<'_>) -> Result<Self> {
         let helm = Helm::of(&control_plane.kubeconfig())?;
         let archive = helm.package()?;
         let port = network::free_port()?;
         install(&helm, "install", &archive, port, values)?;
-        let (pod, mut controller) = Pod::start(&control_plane, account::NAMESPACE, RELEASE, &program()).await?;
+        let (pod, mut controller) = Pod::start(&control_plane, account::NAMESPACE, RELEASE, image).await?;
         controller.wait_until_ready().await?;
         let options = controller::Options {
             binary: program(),

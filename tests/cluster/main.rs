@@ -24,6 +24,7 @@ mod denials;
 mod dns;
 mod faults;
 mod fixture;
+mod image;
 mod kubelets;
 mod leaders;
 mod machines;
@@ -48,6 +49,7 @@ fn main() -> anyhow::Result<()> {
         startup::trials(),
         cases::trials(),
         chart::trials(),
+        image::trials(),
     ]
     .into_iter()
     .flatten()

@@ -80,7 +80,8 @@ func fakeDependencies(ctx context.Context, server *options.KubeletServer) (*kube
 	dependencies := kubemark.NewHollowKubelet(&server.KubeletFlags, &server.KubeletConfiguration, nil, nil,
 		&cadvisor.Fake{NodeName: server.HostnameOverride}, nil, nil, cm.NewStubContainerManager()).KubeletDeps
 	// Typed nils would pass for clients; without any, the kubelet makes its own, by TLS bootstrap.
-	dependencies.KubeClient, dependencies.HeartbeatClient = nil, nil
+	dependencies.KubeClient, dependencies.HeartbeatClient, dependencies.EventClient = nil, nil, nil
+	dependencies.Recorder = nil
 	tlsOptions, err := kubeletapp.InitializeTLS(ctx, &server.KubeletFlags, &server.KubeletConfiguration)
 	if err != nil {
 		return nil, err

@@ -22,8 +22,11 @@ const podUser = 65532
 // entryPoint is where the program is, as in the image.
 const entryPoint = "/countersign"
 
+// inRoot stands for the program where it is in the root folder already, as that of an image is.
+const inRoot = "-"
+
 // runPod runs a program as a container is run: nothing but a folder's files for its root, all of it read-only, and a user without
-// any rights. Unlike in a container it also has the machine's libraries, since what tests build is not static.
+// any rights. A program that is not in the root also has the machine's libraries, since what tests build is not static.
 func runPod() int {
 	if len(os.Args) < 3 {
 		return fail("pod", errors.New("needs the root folder and the program"))
@@ -88,13 +91,17 @@ func enterRoot(root, program string) error {
 	if err := bind(root, root); err != nil {
 		return err
 	}
-	if err := os.WriteFile(filepath.Join(root, entryPoint), nil, 0o755); err != nil {
-		return err
+	folders := []string{"/proc"}
+	if program != inRoot {
+		folders = append(folders, "/lib", "/lib64", "/usr/lib")
+		if err := os.WriteFile(filepath.Join(root, entryPoint), nil, 0o755); err != nil {
+			return err
+		}
+		if err := bind(program, filepath.Join(root, entryPoint)); err != nil {
+			return err
+		}
 	}
-	if err := bind(program, filepath.Join(root, entryPoint)); err != nil {
-		return err
-	}
-	for _, folder := range []string{"/proc", "/lib", "/lib64", "/usr/lib"} {
+	for _, folder := range folders {
 		if _, err := os.Stat(folder); err != nil {
 			continue
 		}

@@ -22,6 +22,15 @@ use super::{account, binary};
 /// Where a pod finds its account.
 const ACCOUNT: &str = "var/run/secrets/kubernetes.io/serviceaccount";
 
+/// What stands for the image.
+#[derive(Clone, Copy)]
+pub enum Image<'a> {
+    /// A program of this machine, in the place of the image's entry point.
+    Program(&'a Path),
+    /// The image's own files.
+    Files(&'a Path),
+}
+
 /// A container that runs, and its ConfigMaps.
 pub struct Pod {
     client: Client,
@@ -36,12 +45,12 @@ struct ConfigMapVolume {
 }
 
 impl Pod {
-    /// Starts a pod of this Deployment with `program` in the place of the image.
+    /// Starts a pod of this Deployment.
     pub async fn start(
         control_plane: &ControlPlane,
         namespace: &str,
         deployment: &str,
-        program: &Path,
+        image: Image<'_>,
     ) -> Result<(Self, Controller)> {
         let client = control_plane.client();
         let deployment: Deployment = Api::namespaced(client.clone(), namespace).get(deployment).await?;
@@ -52,13 +61,20 @@ impl Pod {
 
         let root = control_plane.directory().join(format!("pod-{namespace}-{name}"));
         fs::create_dir_all(&root)?;
+        let program = match image {
+            Image::Program(program) => program.as_os_str(),
+            Image::Files(files) => {
+                copy_files(files, &root)?;
+                "-".as_ref()
+            }
+        };
         fs::set_permissions(&root, fs::Permissions::from_mode(0o755))?;
         let pod = Self { client, namespace: namespace.to_owned(), volumes: mounts(&spec, container, &root)? };
         pod.refresh().await?;
         write_account(control_plane, namespace, &spec, &root).await?;
 
         let mut command = arguments(["pod"]);
-        command.extend([root.into_os_string(), program.as_os_str().to_owned()]);
+        command.extend([root.into_os_string(), program.to_owned()]);
         command.extend(arguments(container.args.iter().flatten()));
         let environment = environment(container, namespace, &name, control_plane.address())?;
         let environment = environment.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
@@ -80,6 +96,16 @@ impl Pod {
         }
         Ok(())
     }
+}
+
+/// An image of one layer and few files.
+fn copy_files(from: &Path, to: &Path) -> Result<()> {
+    for entry in fs::read_dir(from).with_context(|| format!("read {}", from.display()))? {
+        let entry = entry?;
+        ensure!(entry.file_type()?.is_file(), "{} is no plain file", entry.path().display());
+        fs::copy(entry.path(), to.join(entry.file_name()))?;
+    }
+    Ok(())
 }
 
 fn mounts(spec: &PodSpec, container: &Container, root: &Path) -> Result<Vec<(Mount, ConfigMapVolume)>> {
