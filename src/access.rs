@@ -8,7 +8,7 @@ use tokio::time::timeout;
 
 use crate::api::KUBELET_SERVING;
 use crate::client::{MachineCluster, REQUEST_TIMEOUT, describe};
-use crate::controller::CLAIMS_CONFIG_MAP;
+use crate::gather::contested;
 use crate::lease::LeaseName;
 use crate::policy::{Mode, Policy, Source};
 
@@ -108,7 +108,7 @@ const WRITE: &[Permission<'static>] = &[
 /// Needed in the namespace that the program runs in, where it keeps the order of contested claims.
 fn own(namespace: &str) -> [Permission<'_>; 3] {
     let of = |verb| Permission { namespace: Some(namespace), ..Permission::new(verb, "", "configmaps") };
-    let kept = |verb| Permission { name: Some(CLAIMS_CONFIG_MAP), ..of(verb) };
+    let kept = |verb| Permission { name: Some(contested::NAME), ..of(verb) };
     [kept("get"), kept("patch"), of("create")]
 }
 
@@ -138,19 +138,17 @@ pub async fn check(
         Mode::Enforce => WRITE,
         Mode::Audit => &[],
     };
-    let load_balancers = if policy.protects_load_balancers() { LOAD_BALANCERS } else { &[] };
-    let own = own(client.default_namespace());
-    let lease = lease.map(lead).unwrap_or_default();
-    let permissions = READ.iter().chain(load_balancers).chain(write).chain(&own).chain(&lease);
-    let permissions: Vec<Permission<'_>> = permissions.copied().collect();
-    refuse(server, &missing(client, server, &permissions).await?)?;
+    let mut needed: Vec<Permission<'_>> = READ.to_vec();
+    needed.extend(of_services(policy));
+    needed.extend(write);
+    needed.extend(own(client.default_namespace()));
+    needed.extend(lease.map(lead).unwrap_or_default());
+    demand(client, server, &needed).await?;
     if !policy.asks(Source::Machine) {
         return Ok(());
     }
-    let in_namespace =
-        |permission: &Permission<'static>| Permission { namespace: machines.namespace.as_deref(), ..*permission };
-    let permissions: Vec<Permission<'_>> = MACHINES.as_flattened().iter().map(in_namespace).collect();
-    match missing(&machines.client, &machines.server, &permissions).await {
+    let missing = missing(&machines.client, &machines.server, &of_machines(machines.namespace.as_deref())).await;
+    match missing {
         Ok(missing) => refuse(&machines.server, &missing),
         Err(error) if machines.is_other => {
             tracing::warn!("the management cluster cannot be asked for Machines: {error:#}");
@@ -158,6 +156,34 @@ pub async fn check(
         }
         Err(error) => Err(error),
     }
+}
+
+/// Asks the API server whether a person may list what decisions rest on.
+///
+/// # Errors
+/// When the API server cannot be reached, or with every permission that is missing.
+pub(crate) async fn check_reading(client: &Client, server: &str, policy: &Policy) -> anyhow::Result<()> {
+    let mut needed = READ.to_vec();
+    needed.extend(of_services(policy));
+    if policy.asks(Source::Machine) {
+        needed.extend(of_machines(None));
+    }
+    needed.retain(|permission| permission.verb == "list");
+    demand(client, server, &needed).await
+}
+
+/// Needed for the addresses of load balancers, where the policy protects them.
+fn of_services(policy: &Policy) -> &'static [Permission<'static>] {
+    if policy.protects_load_balancers() { LOAD_BALANCERS } else { &[] }
+}
+
+/// Needed for Machines, in one namespace or everywhere.
+fn of_machines(namespace: Option<&str>) -> Vec<Permission<'_>> {
+    MACHINES.as_flattened().iter().map(|permission| Permission { namespace, ..*permission }).collect()
+}
+
+async fn demand(client: &Client, server: &str, needed: &[Permission<'_>]) -> anyhow::Result<()> {
+    refuse(server, &missing(client, server, needed).await?)
 }
 
 fn refuse(server: &str, missing: &[String]) -> anyhow::Result<()> {

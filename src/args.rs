@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use ipnet::IpNet;
 
-use crate::cli::args::PolicyArguments;
+use crate::cli::args::{ExplainArguments, PolicyArguments, ReviewArguments};
 use crate::identity::ClusterDomain;
 use crate::lease::LeaseName;
 
@@ -19,6 +19,15 @@ pub struct Arguments {
     pub command: Command,
 }
 
+const REVIEW_EXAMPLES: &str = "\
+Examples:
+  countersign review
+  countersign review --policy policy.yaml --only denied -o wide
+
+  kubectl get csr,nodes,servicecidrs -o yaml > cluster.yaml
+  kubectl get endpointslices -n default -l kubernetes.io/service-name=kubernetes -o yaml > api-server.yaml
+  countersign review --policy policy.yaml -f cluster.yaml api-server.yaml";
+
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -29,7 +38,28 @@ pub enum Command {
     #[command(after_help = "Example:\n  countersign run --policy policies/default.yaml --kubeconfig admin.conf")]
     Run(Box<RunArguments>),
 
-    /// Check policy files
+    /// Show what would become of every request, in a dump or the live cluster
+    ///
+    /// Decides about the cluster's requests for kubelets' serving certificates exactly as `countersign run` does, and
+    /// writes nothing. Requests that are decided already are judged as if they were pending; where something else has
+    /// become of one, its verdict is marked with a !. A dump needs the requests and Nodes; ServiceCIDRs, the API server's
+    /// EndpointSlices, Machines and the like are used where it has them.
+    ///
+    /// Exits with 2 if anything would be denied or answered otherwise than it was.
+    #[command(after_help = REVIEW_EXAMPLES)]
+    Review(ReviewArguments),
+
+    /// Explain what would become of one request, and why
+    ///
+    /// Shows what stands in the request, which rule of the policy decides and why others do not, what each source says of
+    /// every name and address, every check and what came of it, the verdict, and what can be done about it.
+    ///
+    /// Exits with 2 if the request would be denied.
+    #[command(after_help = "Examples:\n  countersign explain csr-x7k2p\n  \
+                            countersign explain csr-x7k2p --policy policy.yaml -f cluster.yaml -o json")]
+    Explain(ExplainArguments),
+
+    /// Check policy files, and run their cases
     Policy(PolicyArguments),
 }
 

@@ -10,13 +10,17 @@ use futures::future::BoxFuture;
 use http::{Method, Request, Response};
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::APIGroup;
 use kube::client::{Body, ClientBuilder, ConfigExt as _};
 use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
+use kube::core::{ApiResource, GroupVersionKind};
 use kube::runtime::watcher;
 use kube::{Client, Config};
+use thiserror::Error;
+use tokio::time::timeout;
 use tower::{BoxError, Layer, Service, ServiceBuilder};
 
-use crate::lease::{GuardedConnector, Leadership};
+use crate::lease::{GuardedConnector, Leadership, NotLeading};
 use crate::metrics::Metrics;
 use crate::watch::Watches;
 
@@ -31,7 +35,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// When there is no usable configuration.
 pub async fn config(kubeconfig: Option<&Path>) -> anyhow::Result<Config> {
     let options = KubeConfigOptions::default();
-    let mut config = match kubeconfig {
+    let config = match kubeconfig {
         Some(path) => {
             let read = read_kubeconfig(path)?;
             Config::from_custom_kubeconfig(read, &options).await.map_err(|error| unusable(path, &error))?
@@ -45,9 +49,37 @@ pub async fn config(kubeconfig: Option<&Path>) -> anyhow::Result<Config> {
             )
         })?,
     };
+    Ok(impatient(config))
+}
+
+/// Finds the API server as kubectl does, for a person: by the kubeconfig and the context given, or the user's own
+/// kubeconfig and its current context, or the service account of the pod.
+///
+/// # Errors
+/// When there is no usable configuration.
+pub async fn user_config(kubeconfig: Option<&Path>, context: Option<&str>) -> anyhow::Result<Config> {
+    let options = KubeConfigOptions { context: context.map(str::to_owned), ..KubeConfigOptions::default() };
+    let read = match kubeconfig {
+        Some(path) => Kubeconfig::read_from(path)
+            .map_err(|error| anyhow!("cannot use the kubeconfig {}: {}", path.display(), root_cause(&error)))?,
+        None => match Kubeconfig::read() {
+            Ok(read) => read,
+            Err(_) if std::env::var_os("KUBERNETES_SERVICE_HOST").is_some() => return self::config(None).await,
+            Err(error) => {
+                let cause = root_cause(&error);
+                return Err(anyhow!("no dump (-f), and no usable kubeconfig (--kubeconfig, KUBECONFIG): {cause}"));
+            }
+        },
+    };
+    let config = Config::from_custom_kubeconfig(read, &options).await;
+    config.map(impatient).map_err(|error| anyhow!("cannot use the kubeconfig: {}", root_cause(&error)))
+}
+
+/// Calls are tried once, and where nobody answers that is noticed soon.
+fn impatient(mut config: Config) -> Config {
     config.connect_timeout = Some(CONNECT_TIMEOUT);
     config.default_retry = false;
-    Ok(config)
+    config
 }
 
 fn read_kubeconfig(path: &Path) -> anyhow::Result<Kubeconfig> {
@@ -146,6 +178,56 @@ fn root_cause(error: &dyn std::error::Error) -> String {
     cause.to_string()
 }
 
+/// Why a call did not succeed. All are worth another try.
+#[derive(Debug, Error)]
+pub(crate) enum ApiError {
+    /// The API server said no, or could not be reached.
+    #[error("{what}: {}", describe(.error))]
+    Call {
+        /// What was tried.
+        what: &'static str,
+        /// What came back.
+        error: kube::Error,
+    },
+    /// No answer in time. It may have been done all the same.
+    #[error("{what}: no answer from the API server within {}", seconds(REQUEST_TIMEOUT))]
+    Timeout {
+        /// What was tried.
+        what: &'static str,
+    },
+    /// Another instance leads, or may by now. What was sent may have been done all the same.
+    #[error("{what}: {source}")]
+    NotLeading {
+        /// What was tried.
+        what: &'static str,
+        /// Why not.
+        source: NotLeading,
+    },
+}
+
+impl ApiError {
+    /// The HTTP status of the answer, where there was one.
+    pub(crate) fn code(&self) -> Option<u16> {
+        match self {
+            Self::Call { error: kube::Error::Api(status), .. } => Some(status.code),
+            Self::Call { .. } | Self::Timeout { .. } | Self::NotLeading { .. } => None,
+        }
+    }
+}
+
+fn seconds(duration: Duration) -> String {
+    format!("{} s", duration.as_secs())
+}
+
+/// Makes a call with a time-out.
+pub(crate) async fn call<T>(what: &'static str, future: impl Future<Output = kube::Result<T>>) -> Result<T, ApiError> {
+    match timeout(REQUEST_TIMEOUT, future).await {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(error)) => Err(ApiError::Call { what, error }),
+        Err(_) => Err(ApiError::Timeout { what }),
+    }
+}
+
 /// Counts requests by operation and outcome, and tells a [`Watched`] when the server has accepted its watch.
 #[derive(Clone)]
 struct Observe {
@@ -219,6 +301,22 @@ pub const MACHINES: &[MachineKind] = &[
     MachineKind { name: "machines.machine.openshift.io", group: "machine.openshift.io", versions: &["v1beta1"] },
     MachineKind { name: "machines.cluster.k8s.io", group: "cluster.k8s.io", versions: &["v1alpha1"] },
 ];
+
+/// The version in which the API server serves a kind of Machine; none where it does not know it.
+pub(crate) async fn discover(client: &Client, kind: &MachineKind) -> Result<Option<ApiResource>, ApiError> {
+    let request = http::Request::get(format!("/apis/{}", kind.group)).body(Vec::new());
+    let what = "looking for Machines";
+    let request = request.map_err(|error| ApiError::Call { what, error: kube::Error::HttpError(error) })?;
+    let group: APIGroup = match call(what, client.request(request)).await {
+        Ok(group) => group,
+        Err(error) if error.code() == Some(404) => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let served = |version: &&&str| group.versions.iter().any(|served| served.version == **version);
+    Ok(kind.versions.iter().find(served).map(|version| {
+        ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(kind.group, version, "Machine"), "machines")
+    }))
+}
 
 /// What a request to the API server is for.
 struct Operation {

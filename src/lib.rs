@@ -7,10 +7,12 @@
 //!  policy YAML ─load────────────────► Policy ─────────┘       (pure, sync, no clock)     (the only writer)
 //! ```
 //!
-//! Three rooms, and the data goes one way through them:
+//! Four rooms, and the data goes one way through them:
 //!
 //! - **decision** ([`request`], [`san`], [`identity`], [`policy`], [`verdict`]): pure and synchronous. No client, no
 //!   clock, no environment; every fact is an argument.
+//! - **gathering** ([`api`], [`gather`], [`cases`]): makes facts out of API objects, whether a watch brings them or a
+//!   list, a dump or the text of a case.
 //! - **controller** ([`controller`], [`watch`], [`lease`], [`reload`]): gathers facts, asks the decision, turns a verdict into a plan and performs it.
 //! - **shell** ([`args`], [`run`], [`cli`], [`admin`], [`metrics`], [`client`]): flags, wiring, printing, HTTP.
 
@@ -21,9 +23,11 @@ pub mod access;
 pub mod admin;
 pub mod api;
 pub mod args;
+pub mod cases;
 pub mod cli;
 pub mod client;
 pub mod controller;
+pub mod gather;
 pub mod identity;
 pub mod lease;
 pub mod metrics;

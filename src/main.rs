@@ -35,6 +35,8 @@ fn main() -> ExitCode {
 fn start(arguments: Arguments) -> anyhow::Result<Outcome> {
     match arguments.command {
         Command::Run(arguments) => run(*arguments),
+        Command::Review(arguments) => cli::review(&arguments),
+        Command::Explain(arguments) => cli::explain(&arguments),
         Command::Policy(arguments) => cli::policy(&arguments.command),
     }
 }

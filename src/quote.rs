@@ -17,6 +17,12 @@ impl fmt::Display for Quoted<'_> {
     }
 }
 
+/// Untrusted text as it is, where it is nothing but printable ASCII without blanks, as nearly always; else [`Quoted`].
+pub(crate) fn plain(text: &str) -> String {
+    let is_plain = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
+    if is_plain && text.len() <= MAX_SHOWN { text.to_owned() } else { Quoted(text).to_string() }
+}
+
 /// Shows a list of untrusted texts, each as [`Quoted`], at most eight of them.
 pub(crate) struct QuotedList<'a>(pub(crate) &'a [String]);
 
@@ -55,6 +61,8 @@ mod tests {
     #[test]
     fn escapes_and_cuts_untrusted_text() {
         assert_eq!(Quoted("worker-1").to_string(), "\"worker-1\"");
+        assert_eq!((plain("worker-1").as_str(), plain("").as_str()), ("worker-1", "\"\""));
+        assert_eq!(plain("a b\x1b"), "\"a b\\u{1b}\"");
         assert_eq!(Quoted("a\n\x1b[31m\"b\"").to_string(), "\"a\\n\\u{1b}[31m\\\"b\\\"\"");
         assert_eq!(Quoted(&"ä".repeat(101)).to_string(), format!("\"{}\"…", "\\u{e4}".repeat(100)));
     }

@@ -24,13 +24,14 @@ const EVERY: Duration = Duration::from_secs(1);
 /// # Errors
 /// When one of them cannot be read or used.
 pub fn first(policy: &Path, inventory: Option<&Path>) -> anyhow::Result<Orders> {
-    let cannot = |what: &str, path: &Path| format!("cannot use the {what} {}", path.display());
-    let policy = load(policy, Policy::load).with_context(|| cannot("policy", policy))?;
-    let inventory = match inventory {
-        Some(path) => Some(Arc::new(load(path, Inventory::load).with_context(|| cannot("inventory", path))?)),
-        None => None,
-    };
-    Ok(Orders { policy: Arc::new(policy), inventory })
+    let policy = read(policy, "policy", Policy::load)?;
+    let inventory = inventory.map(|path| read(path, "inventory", Inventory::load)).transpose()?;
+    Ok(Orders { policy: Arc::new(policy), inventory: inventory.map(Arc::new) })
+}
+
+/// Reads one of the operator's files; `what` is what it is called where that fails.
+pub(crate) fn read<T>(path: &Path, what: &str, parse: fn(&[u8]) -> Result<T, FileError>) -> anyhow::Result<T> {
+    load(path, parse).with_context(|| format!("cannot use the {what} {}", path.display()))
 }
 
 fn load<T>(path: &Path, parse: fn(&[u8]) -> Result<T, FileError>) -> anyhow::Result<T> {

@@ -354,7 +354,10 @@ impl DeferReason {
         match self {
             Self::SourceUnavailable(Unavailable::NotResolved(name)) => Some(name),
             Self::SourceUnavailable(
-                Unavailable::Watch(_) | Unavailable::NoInventory | Unavailable::Resolver { .. },
+                Unavailable::Watch(_)
+                | Unavailable::NotInDump(_)
+                | Unavailable::NoInventory
+                | Unavailable::Resolver { .. },
             )
             | Self::Left(_)
             | Self::NoRuleMatched(_)
@@ -436,6 +439,8 @@ impl fmt::Display for NotOwned {
 pub enum Unavailable {
     /// The watch of this kind of object is down.
     Watch(&'static str),
+    /// There are no objects of this kind in the dump that is all there is to go by.
+    NotInDump(&'static str),
     /// The rule asks the inventory, and there is none.
     NoInventory,
     /// The rule asks DNS for this name, and nobody did so far.
@@ -455,6 +460,7 @@ impl fmt::Display for Unavailable {
             Self::Watch(objects) => {
                 write!(f, "the cluster's {objects} cannot be followed at the moment: their watch is down")
             }
+            Self::NotInDump(objects) => write!(f, "there are no {objects} in the dump"),
             Self::NoInventory => f.write_str("the rule asks the inventory, and the program was started without one"),
             Self::NotResolved(name) => write!(f, "the rule asks DNS, and {name} was not looked up"),
             Self::Resolver { name, problem } => write!(f, "{name} cannot be looked up in DNS: {problem}"),

@@ -4,17 +4,13 @@
 
 mod common;
 
-#[path = "policies/build.rs"]
-mod build;
-#[path = "policies/case.rs"]
-mod case;
 #[path = "policies/reasons.rs"]
 mod reasons;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use case::CaseFile;
+use countersign::cases::{Cases, Outcome};
 use countersign::identity::Inventory;
 use countersign::policy::Policy;
 
@@ -25,23 +21,31 @@ fn entries(directory: &Path) -> Vec<PathBuf> {
     entries
 }
 
+/// What is not as the cases of a text say it has to be; what is wrong with the text itself.
+fn failures(text: &str, folder: &Path) -> Result<Vec<String>, String> {
+    let cases = Cases::load(text.as_bytes(), folder).map_err(|error| error.to_string())?;
+    let failure = |(name, outcome): (&str, Outcome)| match outcome {
+        Outcome::Right => None,
+        Outcome::Wrong { expected, got } => {
+            Some(format!("{name}\n  expected: {}\n  got:      {}", expected.join(", "), got.join(", ")))
+        }
+    };
+    let failures = cases.run().filter_map(failure).collect();
+    if cases.is_empty() { Err("no case".to_owned()) } else { Ok(failures) }
+}
+
 /// Runs the cases of some files, none of which may be without any.
 #[track_caller]
 fn run(files: &[PathBuf]) {
-    let (mut count, mut failures) = (0, Vec::new());
+    let mut problems = Vec::new();
     for path in files {
-        let name = path.display();
-        match CaseFile::read(&fs::read_to_string(path).unwrap()) {
-            Err(error) => failures.push(format!("{name}: {error}")),
-            Ok(file) if file.cases.is_empty() => failures.push(format!("{name}: no case")),
-            Ok(file) => {
-                count += file.cases.len();
-                failures.extend(file.failures().into_iter().map(|failure| format!("{name}: {failure}")));
-            }
+        match failures(&fs::read_to_string(path).unwrap(), path.parent().unwrap()) {
+            Err(error) => problems.push(format!("{}: {error}", path.display())),
+            Ok(failures) => problems.extend(failures.iter().map(|failure| format!("{}: {failure}", path.display()))),
         }
     }
-    assert!(failures.is_empty(), "{} of {count} cases failed:\n\n{}\n", failures.len(), failures.join("\n\n"));
-    assert!(count > 0, "there are no cases");
+    assert!(problems.is_empty(), "{} cases failed:\n\n{}\n", problems.len(), problems.join("\n\n"));
+    assert!(!files.is_empty(), "there are no cases");
 }
 
 #[test]
@@ -88,7 +92,8 @@ cases:
   request: {node: worker-1, dns: [worker-1]}
   verdict: approve
 ";
-    assert_eq!(CaseFile::read(valid).unwrap().failures(), Vec::<String>::new());
+    let nowhere = Path::new("nowhere");
+    assert_eq!(failures(valid, nowhere), Ok(Vec::new()));
     let errors = [
         (valid.replace("verdict:", "verdikt:"), "unknown field `verdikt`"),
         (valid.replace("dns:", "dnsNames:"), "unknown field `dnsNames`"),
@@ -99,11 +104,11 @@ cases:
         (valid.replace("verdict: approve", "verdict: approve\n  reasons: [NodeNotFound]"), "come with reasons"),
         (valid.replace("  verdict: approve\n", ""), "missing field `verdict`"),
         (valid.replace("description:", "policy: {rules: []}\ndescription:"), "missing field `apiVersion`"),
-        (valid.replace("description:", "policy: none.yaml\ndescription:"), "policies/none.yaml"),
+        (valid.replace("description:", "policy: none.yaml\ndescription:"), "policy: none.yaml: No such file"),
         (format!("{valid}{}", &valid[valid.find("- name").unwrap()..]), "two cases have the name \"its own\""),
     ];
     for (text, message) in errors {
-        let error = CaseFile::read(&text).map(drop).unwrap_err();
+        let error = failures(&text, nowhere).unwrap_err();
         assert!(error.contains(message), "{message:?} is not in {error:?}");
     }
 }
@@ -119,8 +124,9 @@ cases:
   reasons: [NameNotOwned]
 ";
     assert_eq!(
-        CaseFile::read(text).unwrap().failures(),
-        ["there is no such node\n  expected: deny [NameNotOwned]\n  got:      defer [NodeNotFound], by the rule \
-          every-node: Node worker-1 does not exist (yet)"]
+        failures(text, Path::new("nowhere")).unwrap(),
+        ["there is no such node\n  expected: verdict: deny, reasons: [NameNotOwned], rule: every-node, message: Node \
+          worker-1 does not exist (yet)\n  got:      verdict: defer, reasons: [NodeNotFound], rule: every-node, message: \
+          Node worker-1 does not exist (yet)"]
     );
 }

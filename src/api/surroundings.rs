@@ -36,6 +36,21 @@ pub struct EndpointSlice {
     pub endpoints: Vec<Endpoint>,
 }
 
+impl EndpointSlice {
+    /// The namespace of the API server's own endpoints.
+    pub const NAMESPACE: &str = "default";
+    /// The label by which the API server's endpoints are selected.
+    pub const OF_API_SERVER: &str = "kubernetes.io/service-name=kubernetes";
+
+    /// Whether these are endpoints of the API server.
+    #[must_use]
+    pub fn is_of_api_server(&self) -> bool {
+        let selected = |(key, value): (&String, &String)| format!("{key}={value}") == Self::OF_API_SERVER;
+        let labels = self.metadata.labels.iter().flatten();
+        self.metadata.namespace.as_deref() == Some(Self::NAMESPACE) && labels.into_iter().any(selected)
+    }
+}
+
 /// One of an EndpointSlice's endpoints.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Endpoint {
@@ -98,6 +113,20 @@ pub struct ConfigMap {
     /// Its texts.
     #[serde(default)]
     pub data: BTreeMap<String, String>,
+}
+
+impl ConfigMap {
+    /// The namespace of what is told to everybody who wants to join.
+    pub const NAMESPACE: &str = "kube-public";
+    /// The name of the ConfigMap with the kubeconfig that nodes join with.
+    pub const CLUSTER_INFO: &str = "cluster-info";
+
+    /// Whether it is the one that nodes join with.
+    #[must_use]
+    pub fn is_cluster_info(&self) -> bool {
+        let metadata = &self.metadata;
+        metadata.namespace.as_deref() == Some(Self::NAMESPACE) && metadata.name.as_deref() == Some(Self::CLUSTER_INFO)
+    }
 }
 
 super::resource!(ServiceCidr, ClusterResourceScope, "networking.k8s.io", "v1", "ServiceCIDR", "servicecidrs");

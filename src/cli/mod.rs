@@ -2,13 +2,23 @@
 
 pub mod args;
 mod diagnostic;
+mod explain;
+mod notes;
 mod policy;
+mod progress;
+mod report;
+mod review;
 mod screen;
+mod source;
+mod table;
+mod text;
 
 use std::io;
 use std::process::ExitCode;
 
+pub use explain::explain;
 pub use policy::policy;
+pub use review::review;
 
 /// How a command ended, where nothing went wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

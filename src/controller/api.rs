@@ -1,19 +1,15 @@
 //! The few calls the controller makes to the API server, each with a time-out.
 
-use std::time::Duration;
-
 use k8s_openapi::api::events::v1::Event;
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, Client};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
-use thiserror::Error;
-use tokio::time::timeout;
 
 use super::plan::ApprovalPatch;
 use crate::api::{CertificateSigningRequest, Node};
-use crate::client::{REQUEST_TIMEOUT, describe};
+pub(super) use crate::client::{ApiError, call};
 use crate::identity::NodeRecord;
-use crate::lease::{Leadership, NotLeading};
+use crate::lease::Leadership;
 use crate::san::NodeName;
 
 /// What has to be escaped in a path segment (RFC 3986 section 3.3). The API server takes nearly any text for the name
@@ -35,47 +31,6 @@ const SEGMENT: &AsciiSet = &CONTROLS
     .add(b'{')
     .add(b'|')
     .add(b'}');
-
-/// Why a call did not succeed. All are worth another try.
-#[derive(Debug, Error)]
-pub(super) enum ApiError {
-    /// The API server said no, or could not be reached.
-    #[error("{what}: {}", describe(.error))]
-    Call {
-        /// What was tried.
-        what: &'static str,
-        /// What came back.
-        error: kube::Error,
-    },
-    /// No answer in time. It may have been done all the same.
-    #[error("{what}: no answer from the API server within {}", seconds(REQUEST_TIMEOUT))]
-    Timeout {
-        /// What was tried.
-        what: &'static str,
-    },
-    /// Another instance leads, or may by now. What was sent may have been done all the same.
-    #[error("{what}: {source}")]
-    NotLeading {
-        /// What was tried.
-        what: &'static str,
-        /// Why not.
-        source: NotLeading,
-    },
-}
-
-impl ApiError {
-    /// The HTTP status of the answer, where there was one.
-    pub(super) fn code(&self) -> Option<u16> {
-        match self {
-            Self::Call { error: kube::Error::Api(status), .. } => Some(status.code),
-            Self::Call { .. } | Self::Timeout { .. } | Self::NotLeading { .. } => None,
-        }
-    }
-}
-
-fn seconds(duration: Duration) -> String {
-    format!("{} s", duration.as_secs())
-}
 
 /// Access to the API server.
 #[derive(Clone)]
@@ -126,14 +81,6 @@ impl Cluster {
 /// Where an Event belongs.
 fn events(client: &Client, event: &Event) -> Api<Event> {
     Api::namespaced(client.clone(), event.metadata.namespace.as_deref().unwrap_or("default"))
-}
-
-pub(super) async fn call<T>(what: &'static str, future: impl Future<Output = kube::Result<T>>) -> Result<T, ApiError> {
-    match timeout(REQUEST_TIMEOUT, future).await {
-        Ok(Ok(value)) => Ok(value),
-        Ok(Err(error)) => Err(ApiError::Call { what, error }),
-        Err(_) => Err(ApiError::Timeout { what }),
-    }
 }
 
 /// A call that only the leader may make; see [`Leadership::write`].

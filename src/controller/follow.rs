@@ -12,8 +12,8 @@ use tokio::task::JoinSet;
 
 use super::Controller;
 use super::store::Change;
-use super::surroundings::{Kind, Protecting};
 use crate::api::{CertificateSigningRequest, ConfigMap, EndpointSlice, KUBELET_SERVING, Node, Service, ServiceCidr};
+use crate::gather::{Kind, Protecting};
 use crate::identity::NodeRecord;
 use crate::san::NodeName;
 use crate::watch::{Health, Watches, follow_known};
@@ -25,11 +25,11 @@ impl Controller {
         tasks.spawn(self.clone().follow_nodes(client.clone()));
         tasks.spawn(self.clone().follow_requests(client.clone()));
         tasks.spawn(self.clone().follow_protecting(Api::<ServiceCidr>::all(client.clone()), all(), "servicecidrs"));
-        let endpoints = all().labels("kubernetes.io/service-name=kubernetes");
-        let api = Api::<EndpointSlice>::namespaced(client.clone(), "default");
+        let endpoints = all().labels(EndpointSlice::OF_API_SERVER);
+        let api = Api::<EndpointSlice>::namespaced(client.clone(), EndpointSlice::NAMESPACE);
         tasks.spawn(self.clone().follow_protecting(api, endpoints, "endpointslices"));
-        let cluster_info = all().fields("metadata.name=cluster-info");
-        let api = Api::<ConfigMap>::namespaced(client.clone(), "kube-public");
+        let cluster_info = all().fields(&format!("metadata.name={}", ConfigMap::CLUSTER_INFO));
+        let api = Api::<ConfigMap>::namespaced(client.clone(), ConfigMap::NAMESPACE);
         tasks.spawn(self.clone().follow_protecting(api, cluster_info, "configmaps"));
         tasks.spawn(self.clone().follow_services(client.clone()));
         tasks.spawn(self.clone().push_all_when_live(self.watched.clone()));
@@ -117,7 +117,7 @@ impl Controller {
                 Event::Init => listed.clear(),
                 Event::InitApply(object) => {
                     listed.insert(key(&object));
-                    surroundings.apply(key(&object), &object);
+                    surroundings.insert(key(&object), &object);
                 }
                 Event::Apply(object) => surroundings.apply(key(&object), &object),
                 Event::Delete(object) => surroundings.remove(K::KIND, key(&object)),

@@ -4,16 +4,14 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::APIGroup;
-use kube::core::{ApiResource, GroupVersionKind};
+use kube::core::ApiResource;
 use kube::runtime::watcher::{Config, Event};
-use kube::{Api, Client, ResourceExt};
+use kube::{Api, ResourceExt};
 use tokio::time::sleep;
 
 use super::Controller;
-use super::api::call;
 use crate::api::Machine;
-use crate::client::{MACHINES, MachineCluster, MachineKind};
+use crate::client::{MACHINES, MachineCluster, MachineKind, discover};
 use crate::identity::MachineRecord;
 use crate::policy::Source;
 use crate::watch::{Health, follow};
@@ -30,7 +28,7 @@ impl Controller {
                 match discover(&cluster.client, kind).await {
                     Ok(Some(resource)) => self.follow_resource(&cluster, kind, &resource).await,
                     Ok(None) => watched.set(Health::Live),
-                    Err(why) => watched.set(Health::Down(why)),
+                    Err(why) => watched.set(Health::Down(why.to_string())),
                 }
                 self.forget_machines(kind, &HashSet::new());
             }
@@ -87,19 +85,4 @@ impl Controller {
             tasks.spawn(self.clone().follow_machines(cluster.clone(), kind));
         }
     }
-}
-
-/// The version in which the API server serves a kind of Machine; none where it does not know it.
-async fn discover(client: &Client, kind: &MachineKind) -> Result<Option<ApiResource>, String> {
-    let request = http::Request::get(format!("/apis/{}", kind.group)).body(Vec::new());
-    let request = request.map_err(|error| error.to_string())?;
-    let group: APIGroup = match call("looking for Machines", client.request(request)).await {
-        Ok(group) => group,
-        Err(error) if error.code() == Some(404) => return Ok(None),
-        Err(error) => return Err(error.to_string()),
-    };
-    let served = |version: &&&str| group.versions.iter().any(|served| served.version == **version);
-    Ok(kind.versions.iter().find(served).map(|version| {
-        ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(kind.group, version, "Machine"), "machines")
-    }))
 }

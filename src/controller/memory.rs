@@ -10,16 +10,11 @@ use tokio::time::sleep;
 
 use super::Controller;
 use super::api::{ApiError, call, call_as_leader};
+use crate::gather::contested::{self, KEY, NAME};
 use crate::identity::{Moment, Order};
 use crate::lease::Leadership;
 use crate::san::San;
 
-/// The ConfigMap's name, in the namespace that the program runs in.
-pub(crate) const NAME: &str = "countersign-claims";
-/// The key under which the orders are kept: one contested name or address a line, and the Nodes that claim it.
-const KEY: &str = "order";
-/// The most that is kept, in bytes: a ConfigMap takes 1 MiB.
-const MAX_BYTES: usize = 900 * 1024;
 /// How long to gather changes before they are written, and to wait after an error.
 const PAUSE: Duration = Duration::from_millis(200);
 const AFTER_ERROR: Duration = Duration::from_secs(5);
@@ -51,13 +46,13 @@ impl Memory {
         let map = call("reading the ConfigMap of contested claims", self.reader.get_opt(NAME)).await?;
         let Some(map) = map else { return Ok(Kept::default()) };
         let text = map.data.and_then(|mut data| data.remove(KEY)).unwrap_or_default();
-        Ok(Kept { orders: parse(&text).into_iter().collect(), version: map.metadata.resource_version })
+        Ok(Kept { orders: contested::parse(&text).into_iter().collect(), version: map.metadata.resource_version })
     }
 
     /// Writes over the version that is known, and no other: a leader that has lost the Lease cannot overwrite the next.
     async fn keep(&self, contested: &BTreeMap<San, Order>, over: Option<&str>) -> Result<Kept, ApiError> {
         let what = "writing the ConfigMap of contested claims";
-        let data = BTreeMap::from([(KEY.to_owned(), format(contested))]);
+        let data = BTreeMap::from([(KEY.to_owned(), contested::format(contested))]);
         let map = if let Some(version) = over {
             let patch = Patch::Merge(serde_json::json!({"metadata": {"resourceVersion": version}, "data": data}));
             call_as_leader(what, &self.leadership, self.writer.patch(NAME, &PatchParams::default(), &patch)).await?
@@ -138,39 +133,5 @@ impl Controller {
             result => *kept = result?,
         }
         Ok(())
-    }
-}
-
-fn format(contested: &BTreeMap<San, Order>) -> String {
-    let mut text = String::new();
-    for (san, order) in contested {
-        let line = format!("{san} {order}\n");
-        if text.len() + line.len() > MAX_BYTES {
-            break;
-        }
-        text.push_str(&line);
-    }
-    text
-}
-
-fn parse(text: &str) -> Vec<(San, Order)> {
-    let line = |line: &str| {
-        let (san, order) = line.split_once(' ')?;
-        Some((San::from_node_address(san).ok()?, order.parse().ok()?))
-    };
-    text.lines().filter_map(line).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn reads_what_it_has_written() {
-        let of = |san: &str, order: &str| (San::from_node_address(san).unwrap(), order.parse().unwrap());
-        let conflicts =
-            BTreeMap::from([of("a.example.com", "a b"), of("10.0.0.1", "b,10.0.0.0/24~a c"), of("fd00::1", "c d")]);
-        assert_eq!(BTreeMap::from_iter(parse(&format(&conflicts))), conflicts);
-        assert_eq!(parse("nonsense\n10.0.0.1 Not_A_Node\n"), []);
     }
 }

@@ -18,9 +18,7 @@ mod plan;
 mod queue;
 mod reconcile;
 mod store;
-mod surroundings;
 
-pub(crate) use memory::NAME as CLAIMS_CONFIG_MAP;
 pub use plan::{Answer, Decision, Plan, Waiting, plan};
 
 use std::sync::Arc;
@@ -35,6 +33,7 @@ use tokio::task::JoinSet;
 use tokio::time::sleep_until;
 
 use crate::client::MachineCluster;
+use crate::gather::Surroundings;
 use crate::identity::{ClusterDomain, Inventory};
 use crate::lease::{Leadership, LeaseName};
 use crate::metrics::Metrics;
@@ -45,7 +44,6 @@ use dns::Dns;
 use event::Recorder;
 use memory::Memory;
 use store::Store;
-use surroundings::Surroundings;
 
 /// How long a request may wait before it is looked at again without cause. A kubelet gives up on one after 15 minutes.
 const RELOOK: Duration = Duration::from_mins(3);

@@ -16,7 +16,8 @@ use crate::policy::{Facts, Rule, evaluate};
 use crate::quote::Quoted;
 use crate::request::Reading;
 use crate::san::{DnsName, NodeName};
-use crate::verdict::DenyReason;
+use crate::verdict::{DenyReason, Unavailable};
+use crate::watch::Watches;
 
 /// How many Nodes are read afresh for one decision, before it is put off.
 const MAX_FRESH: usize = 4;
@@ -124,8 +125,8 @@ impl Controller {
         fresh: &[(NodeName, Option<NodeRecord>)],
     ) -> Option<(Decided, Missing)> {
         let orders = self.orders();
-        let unavailable = self.watched.not_live();
-        let machines_unavailable = self.machine_watches.not_live();
+        let down = |watches: &Watches| watches.not_live().into_iter().map(Unavailable::Watch).collect::<Vec<_>>();
+        let (unavailable, machines_unavailable) = (down(&self.watched), down(&self.machine_watches));
         let store = self.store.lock();
         let pending = store.pending(name)?.clone();
         let (uid, created) = store.identity(name).map(|(uid, created)| (uid.to_owned(), created))?;

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 
 use super::queue::Queue;
-use super::surroundings::Surroundings;
 use crate::api::{CertificateSigningRequest, Condition, KUBELET_SERVING};
+use crate::gather::Surroundings;
 use crate::identity::{MachineIndex, MachineRecord, Moment, NodeChange, NodeIndex, NodeRecord, Resolutions};
 use crate::policy::Budget;
 use crate::request::Reading;

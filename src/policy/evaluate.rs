@@ -16,13 +16,13 @@ pub struct Facts<'a> {
     pub now: Timestamp,
     /// The cluster's Nodes.
     pub nodes: Nodes<'a>,
-    /// The kinds of object that do not follow the cluster at the moment. Nothing is approved while there are any:
-    /// another Node may have come up under the requested name.
-    pub unavailable: &'a [&'static str],
+    /// What is not known of the cluster at the moment. Nothing is approved while there is anything: another Node may have
+    /// come up under the requested name.
+    pub unavailable: &'a [Unavailable],
     /// The Machines on which Nodes run.
     pub machines: &'a MachineIndex,
-    /// The kinds of Machine that do not follow the cluster at the moment; only matters to rules that ask for them.
-    pub machines_unavailable: &'a [&'static str],
+    /// What is not known of Machines at the moment; only matters to rules that ask for them.
+    pub machines_unavailable: &'a [Unavailable],
     /// The operator's inventory, where there is one.
     pub inventory: Option<&'a Inventory>,
     /// What came of looking up the request's names; nothing where the rule does not ask DNS, or nobody did so far.
@@ -109,7 +109,7 @@ fn evaluate_of_node<'p>(
     let (rule, by_labels) = match policy.select(node, record) {
         Selection::Rule { rule, by_labels } => (rule, by_labels),
         Selection::None => return waits(DeferReason::NoRuleMatched(node.clone())),
-        Selection::NeedsNode => return waits(missing(node)),
+        Selection::NeedsNode => return waits(missing(node, facts)),
     };
     let verdict = match request {
         Err(refused) => {
@@ -152,7 +152,7 @@ fn evaluate_serving(
             Refusal::Leave => Verdict::Defer(NonEmpty::one(DeferReason::Left(DenyReason::Superseded))),
         };
     }
-    let Some(record) = record else { return Verdict::Defer(NonEmpty::one(missing(request.node()))) };
+    let Some(record) = record else { return Verdict::Defer(NonEmpty::one(missing(request.node(), facts))) };
     let evidence = Evidence {
         record,
         machines: facts.machines,
@@ -173,8 +173,11 @@ fn evaluate_serving(
     }
 }
 
-fn missing(node: &NodeName) -> DeferReason {
-    DeferReason::NodeNotFound { node: node.clone(), deleting: false }
+fn missing(node: &NodeName, facts: &Facts<'_>) -> DeferReason {
+    match facts.unavailable.iter().find(|what| matches!(what, Unavailable::NotInDump("nodes"))) {
+        Some(nodes) => DeferReason::SourceUnavailable(nodes.clone()),
+        None => DeferReason::NodeNotFound { node: node.clone(), deleting: false },
+    }
 }
 
 /// Refuses for these reasons, and for being superseded on top where that is refused in the same way.
@@ -255,7 +258,7 @@ fn doubts(request: &ServingRequest, evidence: &Evidence<'_>, facts: &Facts<'_>, 
     }
     let machines = if sources.contains(&Source::Machine) { facts.machines_unavailable } else { &[] };
     let unavailable = facts.unavailable.iter().chain(machines);
-    reasons.extend(unavailable.map(|kind| DeferReason::SourceUnavailable(Unavailable::Watch(kind))));
+    reasons.extend(unavailable.cloned().map(DeferReason::SourceUnavailable));
     let per_hour = rule.approvals_per_hour();
     let wait = facts.budget.map(|budget| budget.wait(per_hour, facts.now)).unwrap_or_default();
     if !wait.is_zero() {

@@ -58,6 +58,14 @@ impl Policy {
         }
     }
 
+    /// The policy for every cluster, `policies/default.yaml`, which the commands for people take where none is given.
+    ///
+    /// # Errors
+    /// None: tests read it.
+    pub fn built_in() -> Result<Self, FileError> {
+        Self::load(include_bytes!("../../policies/default.yaml"))
+    }
+
     /// The JSON Schema of a policy file (draft 2020-12), made from the types that read it.
     #[must_use]
     pub fn json_schema() -> schemars::Schema {

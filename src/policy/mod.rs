@@ -5,6 +5,7 @@ mod condition;
 mod evaluate;
 mod labels;
 mod load;
+mod matching;
 mod pattern;
 mod rule;
 mod schema;
@@ -13,6 +14,7 @@ mod yaml;
 pub use budget::Budget;
 pub use evaluate::{Evaluation, Facts, evaluate};
 pub(crate) use load::range;
+pub use matching::{About, Matching};
 pub use pattern::{DnsPattern, NamePattern};
 pub use rule::Rule;
 pub use schema::{ApiVersion, Mode, Refusal, Require, Source};
@@ -60,6 +62,12 @@ impl Policy {
         &self.sha256
     }
 
+    /// What becomes of a request when the same node has filed a newer one.
+    #[must_use]
+    pub fn on_superseded(&self) -> Refusal {
+        self.superseded
+    }
+
     /// The rules, in the order of the file.
     pub fn rules(&self) -> impl Iterator<Item = &Rule> {
         self.rules.iter()
@@ -85,7 +93,7 @@ impl Policy {
                 Match::Yes => return Selection::Rule { rule, by_labels: false },
                 Match::ByLabels => return Selection::Rule { rule, by_labels: true },
                 Match::NeedsNode => return Selection::NeedsNode,
-                Match::No => {}
+                Match::OtherName | Match::OtherLabels => {}
             }
         }
         Selection::None

@@ -37,6 +37,12 @@ impl NamePattern {
     pub fn matches(&self, name: &NodeName) -> bool {
         glob(&self.0, name.as_str())
     }
+
+    /// The pattern as it is written.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
 }
 
 /// A pattern for host names, in which `{node}` stands for the node's name and `*` for a run of characters within a label.

@@ -38,8 +38,10 @@ pub(super) enum Match {
     Yes,
     /// By its name and its Node's labels.
     ByLabels,
-    /// No.
-    No,
+    /// Not by its name.
+    OtherName,
+    /// By its name, but not by its Node's labels.
+    OtherLabels,
     /// That depends on the labels of a Node that does not exist.
     NeedsNode,
 }
@@ -71,13 +73,13 @@ impl Rule {
 
     pub(super) fn matches(&self, node: &NodeName, record: Option<&NodeRecord>) -> Match {
         if !self.node_names.iter().any(|pattern| pattern.matches(node)) {
-            return Match::No;
+            return Match::OtherName;
         }
         match (&self.node_selector, record) {
             (None, _) => Match::Yes,
             (Some(_), None) => Match::NeedsNode,
             (Some(selector), Some(record)) if selector.matches(&record.labels()) => Match::ByLabels,
-            (Some(_), Some(_)) => Match::No,
+            (Some(_), Some(_)) => Match::OtherLabels,
         }
     }
 

@@ -93,6 +93,12 @@ impl FieldPath {
         self.with(Step::Index(index))
     }
 
+    /// The path of a field within this.
+    #[must_use]
+    pub(crate) fn join(&self, within: &Self) -> Self {
+        Self(self.0.iter().chain(&within.0).cloned().collect())
+    }
+
     fn with(&self, step: Step) -> Self {
         let mut steps = self.0.clone();
         steps.push(step);

@@ -189,6 +189,16 @@ pub(super) fn is_point(pkcs10: &Pkcs10<'_>, key: KeyKind) -> bool {
     ParsedPublicKey::new(curve, pkcs10.key_bytes()).is_ok()
 }
 
+/// What people call a key, whether it is allowed or not.
+pub(super) fn describe(algorithm: &AlgorithmIdentifier, bytes: &[u8]) -> String {
+    match key_kind(algorithm, bytes) {
+        Ok(kind) => kind.to_string(),
+        Err(KeyError::RsaTooShort(bits) | KeyError::RsaLength(bits)) => format!("RSA of {bits} bits"),
+        Err(KeyError::Curve(curve)) => format!("EC on {curve}"),
+        Err(_) => named(algorithm.oid),
+    }
+}
+
 fn key_kind(algorithm: &AlgorithmIdentifier, bytes: &[u8]) -> Result<KeyKind, KeyError> {
     let parameters = algorithm.parameters.as_ref();
     match algorithm.oid {
@@ -271,7 +281,7 @@ fn is_null(parameters: Option<&Any>) -> bool {
 }
 
 /// What people call an algorithm or a curve, beside its object identifier; the identifier alone where it is not known.
-fn named(oid: ObjectIdentifier) -> String {
+pub(super) fn named(oid: ObjectIdentifier) -> String {
     NAMES.iter().find(|(known, _)| *known == oid).map_or_else(|| oid.to_string(), |(_, name)| format!("{name} ({oid})"))
 }
 

@@ -4,6 +4,7 @@
 //! iPAddresses into the certificate.
 //! INVARIANT: whatever Go could read differently from this module is a [`DenyReason`].
 
+mod decoded;
 mod key;
 mod pkcs10;
 mod requestor;
@@ -11,6 +12,7 @@ mod rsa;
 mod subject;
 mod usages;
 
+pub use decoded::{Decoded, RequestedName};
 pub use key::{KeyError, KeyKind};
 pub use pkcs10::MalformedRequest;
 pub use requestor::{Requestor, RequestorError};

@@ -4,5 +4,9 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod dump;
+mod explain;
 mod folder;
 mod policy;
+mod review;
+mod terminal;

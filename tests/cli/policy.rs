@@ -61,11 +61,61 @@ fn every_policy_that_ships_is_valid_without_a_warning() {
 fn schema_prints_what_ships() {
     for (arguments, shipped) in [
         (&["policy", "schema"][..], include_str!("../../policies/serving-policy.schema.json")),
-        (&["policy", "schema", "--inventory"], include_str!("../../policies/node-inventory.schema.json")),
+        (&["policy", "schema", "inventory"], include_str!("../../policies/node-inventory.schema.json")),
     ] {
         let run = Folder::with(&[]).run(arguments);
         assert_eq!((run.code, run.stdout.as_str()), (Some(0), shipped), "{}", run.stderr);
     }
+}
+
+const CASES: &str = "
+description: Workers, and what they may not have.
+policy: policy.yaml
+nodes: [{name: worker-1, addresses: [worker-1]}]
+cases:
+- name: its own
+  request: {node: worker-1, dns: [worker-1]}
+  verdict: approve
+- name: the local host
+  request: {node: worker-1, dns: [localhost]}
+  verdict: deny
+  reasons: [ProtectedName]
+";
+
+fn with_cases(cases: &str) -> Folder {
+    let policy = format!("{HEAD}rules: [{{name: workers, match: {{nodeNames: [\"worker-*\"]}}}}]\n");
+    Folder::with(&[("good.cases.yaml", CASES), ("policy.yaml", &policy), ("cases.yaml", cases)])
+}
+
+#[test]
+fn test_shows_what_was_expected_and_what_came() {
+    let wrong = CASES
+        .replace("verdict: approve", "verdict: deny\n  reasons: [NameNotOwned]\n  rule: others")
+        .replace("reasons: [ProtectedName]", "reasons: [ProtectedName]\n  message: is unclean")
+        + "- name: a node that no rule is about\n  request: {node: other-1, dns: [other-1]}\n  verdict: defer\n  \
+           reasons: [NoRuleMatched]\n- name: not to be built\n  request: {node: a, dns: [ä]}\n  verdict: approve\n";
+    assert_snapshot!(with_cases(&wrong).run(&["policy", "test", "good.cases.yaml", "cases.yaml"]));
+}
+
+#[test]
+fn test_tells_of_cases_that_say_too_much_or_too_little() {
+    let wrong = CASES
+        .replace("policy: policy.yaml", "policy: {apiVersion: countersign/v1, kind: ServingPolicy, rules: []}")
+        .replace("[{name: worker-1,", "[{name: Worker-1,")
+        .replace("name: the local host", "name: its own")
+        .replace("  reasons: [ProtectedName]\n", "");
+    assert_snapshot!(with_cases(&wrong).run(&["policy", "test", "cases.yaml"]));
+    let misspelt = CASES.replace("verdict", "verdikt").replace("policy.yaml", "none.yaml");
+    assert_snapshot!("cases misspelt", with_cases(&misspelt).run(&["policy", "validate", "cases.yaml"]));
+    let missing = CASES.replace("policy.yaml", "none.yaml");
+    assert_snapshot!("cases without their policy", with_cases(&missing).run(&["policy", "validate", "cases.yaml"]));
+}
+
+#[test]
+fn the_policies_that_ship_pass_their_cases() {
+    let policies = Path::new(env!("CARGO_MANIFEST_DIR")).join("policies");
+    let run = Folder::with(&[]).run(&["policy", "test", &policies.join("default.cases.yaml").display().to_string()]);
+    assert!(run.code == Some(0) && run.stdout.ends_with("default.cases.yaml: 5 cases, all as expected\n"), "{run}");
 }
 
 #[test]

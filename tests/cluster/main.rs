@@ -6,16 +6,7 @@
 #[path = "../harness/mod.rs"]
 mod harness;
 
-#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
-#[path = "../policies/build.rs"]
-mod build;
-#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
-#[path = "../policies/case.rs"]
-mod case;
-#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
-#[path = "../common/mod.rs"]
-mod common;
-
+mod case_file;
 mod cases;
 mod chart;
 mod compromised;

@@ -4,10 +4,10 @@ use countersign::api::{CertificateSigningRequest, KUBELET_SERVING};
 use countersign::identity::{Inventory, MachineIndex, NodeIndex, NodeRecord, Nodes, Protected, Resolutions};
 use countersign::policy::{Budget, Evaluation, Facts, Policy, evaluate};
 use countersign::request::Reading;
-use countersign::verdict::{DeferReason, DenyReason, Verdict};
+use countersign::verdict::{DeferReason, DenyReason, Unavailable, Verdict};
 use jiff::Timestamp;
 use k8s_openapi::ByteString;
-use serde_json::{Value, json};
+use serde_json::json;
 use x509_cert::der::pem::{LineEnding, encode_string};
 
 use super::der::Tlv;
@@ -66,19 +66,6 @@ impl Csr {
         .unwrap()
     }
 
-    /// The object as it is filed.
-    pub fn object_to_file(&self) -> Value {
-        json!({
-            "metadata": {"generateName": "csr-"},
-            "spec": {
-                "request": ByteString(self.request.clone()),
-                "signerName": self.signer_name,
-                "usages": self.usages,
-                "expirationSeconds": self.expiration_seconds,
-            },
-        })
-    }
-
     /// What the request turns out to be.
     pub fn read(&self) -> Reading {
         Reading::of(&self.object())
@@ -105,7 +92,7 @@ impl Csr {
 /// All that a verdict rests on beside the request.
 pub struct Cluster {
     pub nodes: NodeIndex,
-    pub unavailable: Vec<&'static str>,
+    pub unavailable: Vec<Unavailable>,
     pub machines: MachineIndex,
     pub inventory: Option<Inventory>,
     pub budget: Option<Budget>,

@@ -285,6 +285,11 @@ fn every_reason_to_wait_has_its_name_and_its_sentence() {
             "a.example.com cannot be looked up in DNS: request timed out",
         ),
         (
+            DeferReason::SourceUnavailable(Unavailable::NotInDump("nodes")),
+            "SourceUnavailable",
+            "there are no nodes in the dump",
+        ),
+        (
             DeferReason::SourceUnavailable(Unavailable::NoInventory),
             "SourceUnavailable",
             "the rule asks the inventory, and the program was started without one",

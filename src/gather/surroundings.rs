@@ -12,7 +12,7 @@ use crate::san::San;
 
 /// The protected set, and what each object adds to it.
 #[derive(Debug)]
-pub(super) struct Surroundings {
+pub(crate) struct Surroundings {
     protected: Protected,
     given_ranges: Vec<IpNet>,
     pieces: BTreeMap<(Kind, String), Piece>,
@@ -20,7 +20,7 @@ pub(super) struct Surroundings {
 
 /// The kinds of object that add to the protected set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     ServiceCidr,
     EndpointSlice,
     Service,
@@ -29,7 +29,7 @@ pub(super) enum Kind {
 
 /// What one object adds to the protected set.
 #[derive(Debug)]
-pub(super) enum Piece {
+pub(crate) enum Piece {
     ServiceRanges(Vec<IpNet>),
     Endpoints(Vec<IpAddr>),
     LoadBalancers(Vec<IpAddr>),
@@ -37,7 +37,7 @@ pub(super) enum Piece {
 }
 
 /// An object that adds to the protected set.
-pub(super) trait Protecting {
+pub(crate) trait Protecting {
     /// Its kind.
     const KIND: Kind;
 
@@ -88,34 +88,41 @@ fn address(text: &str) -> Option<IpAddr> {
 }
 
 impl Surroundings {
-    pub(super) fn new(domain: ClusterDomain, given_ranges: Vec<IpNet>) -> Self {
+    /// With what the operator says of the cluster: its DNS domain, and ranges of Service addresses.
+    pub(crate) fn new(domain: ClusterDomain, given_ranges: Vec<IpNet>) -> Self {
         Self { protected: Protected::new(domain, given_ranges.clone()), given_ranges, pieces: BTreeMap::new() }
     }
 
     /// The protected set as it is now.
-    pub(super) fn protected(&self) -> &Protected {
+    pub(crate) fn protected(&self) -> &Protected {
         &self.protected
     }
 
     /// Takes in an object as it is now.
-    pub(super) fn apply<T: Protecting>(&mut self, name: String, object: &T) {
-        self.pieces.insert((T::KIND, name), object.piece());
+    pub(crate) fn apply<T: Protecting>(&mut self, name: String, object: &T) {
+        self.insert(name, object);
         self.rebuild();
     }
 
+    /// Takes in an object of a list; [`Surroundings::rebuild`] has to be called when all of them are in.
+    pub(crate) fn insert<T: Protecting>(&mut self, name: String, object: &T) {
+        self.pieces.insert((T::KIND, name), object.piece());
+    }
+
     /// Forgets an object.
-    pub(super) fn remove(&mut self, kind: Kind, name: String) {
+    pub(crate) fn remove(&mut self, kind: Kind, name: String) {
         self.pieces.remove(&(kind, name));
         self.rebuild();
     }
 
     /// Forgets every object of a kind but these, which are all that exist.
-    pub(super) fn retain(&mut self, kind: Kind, names: &HashSet<String>) {
+    pub(crate) fn retain(&mut self, kind: Kind, names: &HashSet<String>) {
         self.pieces.retain(|(known, name), _| *known != kind || names.contains(name));
         self.rebuild();
     }
 
-    fn rebuild(&mut self) {
+    /// Brings the protected set up to date.
+    pub(crate) fn rebuild(&mut self) {
         let mut ranges = self.given_ranges.clone();
         let mut load_balancers = HashSet::new();
         let mut api_server = ApiServer::default();

@@ -1,0 +1,54 @@
+//! What people have to know to read what is told of requests.
+
+use std::io::{self, Write as _};
+
+use super::report::RequestReport;
+use super::screen;
+use super::source::PolicySource;
+use crate::gather::Snapshot;
+
+/// What has to be known of the policy and the facts.
+pub(super) fn of_source(policy: &PolicySource, snapshot: &Snapshot) -> Vec<String> {
+    let mut notes = Vec::new();
+    if policy.file.is_none() {
+        notes
+            .push("judged by the policy that is built in, policies/default.yaml; give --policy for another".to_owned());
+    }
+    let absent = |kind: &str| snapshot.absent().contains(&kind);
+    if absent("nodes") {
+        notes.push("there are no nodes in the dump: whose a name or address is cannot be told".to_owned());
+    }
+    if absent("machines") {
+        notes.push("the policy asks for machines, and there are none in the dump".to_owned());
+    }
+    let unprotected: Vec<&str> = [
+        ("servicecidrs", "servicecidrs (or give --service-cidr)"),
+        ("services", "services"),
+        ("endpointslices", "endpointslices of the Service default/kubernetes"),
+        ("configmaps", "the configmap kube-public/cluster-info"),
+    ]
+    .into_iter()
+    .filter_map(|(kind, name)| absent(kind).then_some(name))
+    .collect();
+    if !unprotected.is_empty() {
+        notes.push(format!("not in the dump, so that what they protect is not known: {}", unprotected.join(", ")));
+    }
+    notes
+}
+
+/// What has to be known of one request: who was first is seen by a controller that watches, and is in no dump or list
+/// unless it has written that down.
+pub(super) fn of_report(report: &RequestReport, snapshot: &Snapshot) -> Option<String> {
+    let contested = report.reasons.iter().any(|it| it.reason == "ClaimedByAnotherNode");
+    (contested && !snapshot.has_history()).then(|| {
+        "who claimed a contested name or address first is not known here; a running controller knows, and serves that \
+         node"
+            .to_owned()
+    })
+}
+
+/// Writes notes to standard error.
+pub(super) fn show(notes: &[String]) -> io::Result<()> {
+    let mut errors = screen::errors();
+    notes.iter().try_for_each(|note| writeln!(errors, "note: {note}"))
+}

@@ -1,0 +1,97 @@
+//! Where a command has its facts from: a policy, an inventory, and dumps or the live cluster.
+
+use std::cell::RefCell;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use kube::Client;
+
+use super::args::SourceArguments;
+use super::progress::Progress;
+use super::report::PolicyReport;
+use crate::gather::{Gathering, Snapshot, dump, live};
+use crate::identity::Inventory;
+use crate::policy::Policy;
+use crate::{access, client, reload};
+
+/// A policy, and where it is from.
+pub(super) struct PolicySource {
+    pub(super) policy: Policy,
+    pub(super) file: Option<PathBuf>,
+}
+
+impl PolicySource {
+    /// Reads a policy file, or the one that is built in.
+    pub(super) fn load(file: Option<&Path>) -> anyhow::Result<Self> {
+        let policy = match file {
+            Some(path) => reload::read(path, "policy", Policy::load)?,
+            None => Policy::built_in().context("the policy that is built in")?,
+        };
+        Ok(Self { policy, file: file.map(Path::to_owned) })
+    }
+
+    pub(super) fn report(&self) -> PolicyReport {
+        PolicyReport {
+            file: self.file.as_ref().map(|path| path.display().to_string()),
+            sha256: self.policy.sha256().to_owned(),
+            mode: self.policy.mode().to_string(),
+        }
+    }
+}
+
+/// Reads the inventory, where one is given.
+pub(super) fn inventory(arguments: &SourceArguments) -> anyhow::Result<Option<Inventory>> {
+    arguments.inventory.as_deref().map(|path| reload::read(path, "inventory", Inventory::load)).transpose()
+}
+
+/// Gathers all that decisions under these policies rest on.
+pub(super) fn snapshot(
+    files: &[PathBuf],
+    arguments: &SourceArguments,
+    policies: &[&Policy],
+) -> anyhow::Result<Snapshot> {
+    let gathering = Gathering::new(arguments.cluster_domain.clone(), arguments.service_cidr.clone());
+    if files.is_empty() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        return runtime.block_on(from_cluster(gathering, arguments, policies));
+    }
+    from_files(gathering, files, policies)
+}
+
+fn from_files(gathering: Gathering, files: &[PathBuf], policies: &[&Policy]) -> anyhow::Result<Snapshot> {
+    let sizes = files.iter().map(|path| std::fs::metadata(path).ok().filter(std::fs::Metadata::is_file));
+    let total = sizes.map(|found| found.map(|it| it.len())).sum();
+    let progress = Progress::of_bytes(total);
+    let gathering = RefCell::new(gathering);
+    for path in files {
+        dump::read(path, &|more| progress.add(more), &mut |object| gathering.borrow_mut().add(object))?;
+    }
+    Ok(gathering.into_inner().finish_dump(policies))
+}
+
+async fn from_cluster(
+    gathering: Gathering,
+    arguments: &SourceArguments,
+    policies: &[&Policy],
+) -> anyhow::Result<Snapshot> {
+    let (client, server) = connect(arguments).await?;
+    for policy in policies {
+        access::check_reading(&client, &server, policy).await?;
+    }
+    let progress = Progress::of_objects();
+    live::gather(&client, gathering, policies, &|count| progress.set(count))
+        .await
+        .with_context(|| format!("cannot read the cluster {server}"))
+}
+
+/// Connects to the live cluster. Gives the client, and the API server's address.
+pub(super) async fn connect(arguments: &SourceArguments) -> anyhow::Result<(Client, String)> {
+    let mut config = client::user_config(arguments.kubeconfig.as_deref(), arguments.context.as_deref()).await?;
+    if let Some(namespace) = &arguments.namespace {
+        config.default_namespace.clone_from(namespace);
+    }
+    let server = config.cluster_url.to_string();
+    let client = Client::try_from(config)
+        .map_err(|error| anyhow::anyhow!("cannot connect to {server}: {}", client::describe(&error)))?;
+    Ok((client, server))
+}

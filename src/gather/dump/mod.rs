@@ -1,0 +1,217 @@
+//! Dumps of a cluster: what `kubectl get … -o yaml` and `-o json` print.
+//!
+//! Objects are handed on as they are read, so that a dump takes no more memory than what is kept of it.
+
+mod json;
+mod object;
+mod yaml;
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read};
+use std::path::Path;
+
+use thiserror::Error;
+
+pub(crate) use object::Object;
+use object::Sink;
+
+/// How much is read at once, in bytes.
+const BUFFER: usize = 256 * 1024;
+
+/// Why a dump cannot be read.
+#[derive(Debug, Error)]
+#[error("{name}: {problem}")]
+pub(crate) struct DumpError {
+    name: String,
+    problem: Problem,
+}
+
+/// What is wrong with a dump.
+#[derive(Debug, Error)]
+pub(crate) enum Problem {
+    /// The file could not be read.
+    #[error("{0}")]
+    Io(io::Error),
+    /// It is not what it has to be.
+    #[error("{}{}{message}", line.map(|line| format!("line {line}: ")).unwrap_or_default(),
+        kind.as_ref().map(|kind| format!("{kind}: ")).unwrap_or_default())]
+    Content {
+        /// Where, from 1.
+        line: Option<usize>,
+        /// In an object of which kind.
+        kind: Option<String>,
+        /// What it is.
+        message: String,
+    },
+}
+
+impl Problem {
+    fn at(line: usize, message: String) -> Self {
+        Self::Content { line: Some(line), kind: None, message }
+    }
+}
+
+/// Reads a dump, or standard input where the path is `-`, and hands on each object. `progress` is told how many bytes
+/// have been read each time.
+///
+/// # Errors
+/// [`DumpError`], with the file and the line.
+pub(crate) fn read(path: &Path, progress: &dyn Fn(usize), take: &mut dyn FnMut(Object)) -> Result<(), DumpError> {
+    let is_stdin = path.as_os_str() == "-";
+    let name = if is_stdin { "standard input".to_owned() } else { path.display().to_string() };
+    let opened: io::Result<Box<dyn Read>> =
+        if is_stdin { Ok(Box::new(io::stdin().lock())) } else { File::open(path).map(|file| Box::new(file) as _) };
+    let result = match opened {
+        Ok(input) => read_from(Counted { input, progress }, &Sink::new(take)),
+        Err(error) => Err(Problem::Io(error)),
+    };
+    result.map_err(|problem| DumpError { name, problem })
+}
+
+fn read_from(input: impl Read, sink: &Sink<'_>) -> Result<(), Problem> {
+    let mut input = BufReader::with_capacity(BUFFER, input);
+    let start = input.fill_buf().map_err(Problem::Io)?;
+    if is_json(start) { json::read(&mut input, sink) } else { yaml::read(&mut input, sink) }
+}
+
+/// Whether a text is JSON by its beginning. YAML may begin with a brace too, but hardly ever quotes its keys there.
+fn is_json(start: &[u8]) -> bool {
+    let start = start.trim_ascii_start();
+    let within = start.strip_prefix(b"{").map(<[u8]>::trim_ascii_start);
+    within.is_some_and(|within| within.starts_with(b"\"") || within.starts_with(b"}"))
+}
+
+/// Tells how much is read.
+struct Counted<'p, R> {
+    input: R,
+    progress: &'p dyn Fn(usize),
+}
+
+impl<R: Read> Read for Counted<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = self.input.read(buffer)?;
+        (self.progress)(length);
+        Ok(length)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NODE: &str = "apiVersion: v1\nkind: Node\nmetadata: {name: a}\n";
+
+    /// The names of the objects in a text, each with its kind; what is wrong with it where it cannot be read.
+    fn objects(text: &str) -> Result<Vec<String>, String> {
+        let mut objects = Vec::new();
+        let mut take = |object: Object| {
+            let name = |metadata: &kube::core::ObjectMeta| metadata.name.clone().unwrap_or_default();
+            objects.push(match &object {
+                Object::Request(it) => format!("request {}", name(&it.metadata)),
+                Object::Node(it) => format!("node {} {}", name(&it.metadata), it.status.addresses.len()),
+                Object::Machine(group, it) => format!("machine {} {group}", name(&it.metadata)),
+                Object::ServiceCidr(it) => format!("servicecidr {:?}", it.spec.cidrs),
+                Object::EndpointSlice(it) => format!("endpointslice {}", it.is_of_api_server()),
+                Object::Service(it) => format!("service {}", name(&it.metadata)),
+                Object::ConfigMap(it) => format!("configmap {}", it.is_cluster_info()),
+                Object::Other => "other".to_owned(),
+            });
+        };
+        read_from(text.as_bytes(), &Sink::new(&mut take)).map_err(|problem| problem.to_string())?;
+        Ok(objects)
+    }
+
+    #[test]
+    fn reads_lists_and_single_objects_in_yaml_and_json() {
+        let list = "apiVersion: v1\nitems:\n- apiVersion: v1\n  kind: Node\n  metadata:\n    name: a\n  status:\n    addresses:\n    \
+                    - address: 10.0.0.1\n      type: InternalIP\n    images:\n    - names:\n      - x\n\
+                    - apiVersion: certificates.k8s.io/v1\n  kind: CertificateSigningRequest\n  metadata:\n    name: csr-1\n  spec:\n    \
+                    request: aGk=\n    signerName: x\nkind: List\nmetadata:\n  resourceVersion: \"\"\n";
+        let expected = ["node a 1", "request csr-1"];
+        assert_eq!(objects(list).unwrap(), expected);
+        // The same with the items indented, after comments, in one line, in several documents, with Windows' line ends.
+        let indented =
+            list.replace("\n- ", "\n  - ").replace("\n  ", "\n    ").replace("    - apiVersion", "  - apiVersion");
+        assert_eq!(objects(&indented).unwrap(), expected, "{indented}");
+        assert_eq!(objects(&format!("# a dump\n---\n{list}---\n# nothing\n---\n{list}...\n")).unwrap().len(), 4);
+        assert_eq!(objects(&list.replace('\n', "\r\n")).unwrap(), expected);
+        assert_eq!(objects(&format!("\u{feff}{list}")).unwrap(), expected);
+        let value: serde_json::Value = serde_yaml::from_str(list).unwrap();
+        assert_eq!(objects(&value.to_string()).unwrap(), expected);
+        assert_eq!(objects(&format!("{value:#}\n{value}")).unwrap().len(), 4);
+        assert_eq!(objects(&serde_yaml::to_string(&value).unwrap()).unwrap(), expected);
+        assert_eq!(objects(&format!("{NODE}---\n{NODE}")).unwrap(), ["node a 0", "node a 0"]);
+        assert_eq!(
+            objects("{apiVersion: v1, kind: List, items: [{apiVersion: v1, kind: Node, metadata: {}}]}").unwrap(),
+            ["node  0"]
+        );
+    }
+
+    #[test]
+    fn tells_kinds_apart_wherever_they_stand() {
+        let object = |api_version: &str, kind: &str| {
+            let text =
+                format!("metadata: {{name: a, namespace: n}}\nspec: {{}}\nkind: {kind}\napiVersion: {api_version}\n");
+            objects(&text).unwrap().remove(0)
+        };
+        assert_eq!(object("v1", "Service"), "service a");
+        assert_eq!(object("serving.knative.dev/v1", "Service"), "other");
+        assert_eq!(object("cluster.x-k8s.io/v1beta2", "Machine"), "machine a cluster.x-k8s.io");
+        assert_eq!(object("machine.sapcloud.io/v1alpha1", "Machine"), "other");
+        assert_eq!(object("networking.k8s.io/v1", "ServiceCIDR"), "servicecidr []");
+        assert_eq!(object("discovery.k8s.io/v1", "EndpointSlice"), "endpointslice false");
+        assert_eq!(object("v1", "ConfigMap"), "configmap false");
+    }
+
+    #[test]
+    fn items_without_a_kind_are_what_their_list_is() {
+        let raw = r#"{"kind":"NodeList","apiVersion":"v1","metadata":{},"items":[{"metadata":{"name":"a"}}]}"#;
+        assert_eq!(objects(raw).unwrap(), ["node a 0"]);
+        assert_eq!(objects("kind: NodeList\napiVersion: v1\nitems:\n- metadata: {name: a}\n").unwrap(), ["node a 0"]);
+        let error = objects("kind: List\napiVersion: v1\nitems:\n- metadata: {name: a}\n").unwrap_err();
+        assert_eq!(error, "line 4: an object needs the fields `apiVersion` and `kind`");
+        for empty in ["items: []", "items:", "items:\n# none"] {
+            assert_eq!(objects(&format!("apiVersion: v1\n{empty}\nkind: List\n")).unwrap(), [""; 0], "{empty}");
+        }
+    }
+
+    #[test]
+    fn an_item_ends_where_the_next_begins_and_nowhere_else() {
+        let text = "apiVersion: v1\nitems:\n- apiVersion: v1\n  data:\n    a: |\n      - apiVersion: v1\n\n      - b\n    c: \"d\n      - e\"\n  \
+                    kind: ConfigMap\n  metadata: {name: a}\n\n# a comment\n-\n  apiVersion: v1\n  kind: Node\n  metadata:\n    name: b\nkind: List\n";
+        assert_eq!(objects(text).unwrap(), ["configmap false", "node b 0"]);
+    }
+
+    #[test]
+    fn says_what_is_wrong_and_in_which_line() {
+        let list = |items: &str| format!("apiVersion: v1\nitems:\n{items}kind: List\n");
+        let csr = "- apiVersion: certificates.k8s.io/v1\n  kind: CertificateSigningRequest\n  metadata: {name: a}\n";
+        for (text, expected) in [
+            ("hello", "line 1: invalid type: string \"hello\", expected a Kubernetes object or a List of objects"),
+            ("- a\n", "line 1: invalid type: sequence, expected a Kubernetes object or a List of objects"),
+            ("a: b\n", "line 1: an object needs the fields `apiVersion` and `kind`"),
+            (&list(csr), "line 3: CertificateSigningRequest: missing field `spec`"),
+            (
+                &list(&format!("{csr}  spec: {{request: '!', signerName: a}}\n")),
+                "line 6: CertificateSigningRequest: spec.request: ",
+            ),
+            (&list("- apiVersion: v1\n  kind: Node\n  metadata: }\n"), "line 5: "),
+            (
+                "apiVersion: v1\nitems:\n- apiVersion: v1\n  kind: Node\n  metadata:\n    name: a\n",
+                "line 1: the List that begins here",
+            ),
+            ("apiVersion: v1\nkind: Node\nmeta", "line 4: Node: could not find"),
+            (
+                r#"{"apiVersion":"v1","kind":"Node","metadata":{"name""#,
+                "line 1: Node: column 51: EOF while parsing an object",
+            ),
+            ("{\"a\":\n1}", "line 2: column 2: an object needs the fields"),
+            ("{\"apiVersion\":\"v1\",\"kind\":\"Node\",\"metadata\":{}}\n{\"a\" 1}", "line 2: column 6: expected `:`"),
+        ] {
+            let error = objects(text).unwrap_err();
+            assert!(error.starts_with(expected), "{text:?}: {error}");
+        }
+        let error = read_from(&b"apiVersion: v1\nkind: N\xffde\n"[..], &Sink::new(&mut |_| {})).unwrap_err();
+        assert_eq!(error.to_string(), "line 2: this is not UTF-8 text");
+    }
+}

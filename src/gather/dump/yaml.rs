@@ -1,0 +1,210 @@
+//! YAML, a few lines at a time.
+//!
+//! serde_yaml holds a whole document in memory, several times over, and a dump of a large cluster is one document. So the
+//! text is cut before every item of the list, and each is read by itself. An item begins with a dash at the indentation of
+//! the first, and everything within it is indented further (YAML 1.2, section 8.2.1), so that no cut goes through one: in
+//! a text where that is not so, a piece has no end or no beginning, and is an error.
+
+use std::io::BufRead;
+
+use serde::de::DeserializeSeed as _;
+
+use super::Problem;
+use super::object::{Document, Items, Kind, Sink};
+
+/// The longest item of a list, and the longest document that is no list in block style, in bytes. The API server stores no
+/// object of more than 1.5 MiB or so.
+const MAX_PIECE: usize = 32 * 1024 * 1024;
+
+/// Reads every document of a text.
+pub(super) fn read(input: &mut dyn BufRead, sink: &Sink<'_>) -> Result<(), Problem> {
+    let mut reader = Reader { sink, head: Piece::default(), item: Piece::default(), list: List::None };
+    let mut number = 0;
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        number += 1;
+        let mut limited = std::io::Read::take(&mut *input, MAX_PIECE as u64 + 1);
+        let length = limited.read_until(b'\n', &mut line).map_err(Problem::Io)?;
+        if length == 0 {
+            return reader.end();
+        }
+        let text = if number == 1 { line.strip_prefix("\u{feff}".as_bytes()).unwrap_or(&line) } else { &line };
+        reader.line(number, text)?;
+    }
+}
+
+/// Some lines of the text.
+#[derive(Default)]
+struct Piece {
+    /// The number of the first.
+    from: usize,
+    text: Vec<u8>,
+}
+
+impl Piece {
+    fn push(&mut self, number: usize, line: &[u8]) -> Result<(), Problem> {
+        if self.text.is_empty() {
+            self.from = number;
+        }
+        self.text.extend_from_slice(line);
+        if self.text.len() > MAX_PIECE {
+            return Err(Problem::at(self.from, format!("there is no end to it within {} MiB", MAX_PIECE >> 20)));
+        }
+        Ok(())
+    }
+
+    fn has_content(&self) -> bool {
+        self.text.split(|byte| *byte == b'\n').any(|line| {
+            let line = line.trim_ascii();
+            !line.is_empty() && !line.starts_with(b"#")
+        })
+    }
+
+    /// The text, which is taken away.
+    fn take(&mut self) -> Result<(usize, String), Problem> {
+        let text = std::mem::take(&mut self.text);
+        let from = self.from;
+        String::from_utf8(text).map(|text| (from, text)).map_err(|error| {
+            let good = error.as_bytes().get(..error.utf8_error().valid_up_to()).unwrap_or_default();
+            let lines = good.split(|byte| *byte == b'\n').count();
+            Problem::at(from + lines.saturating_sub(1), "this is not UTF-8 text".to_owned())
+        })
+    }
+}
+
+/// Where in a document the reader is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum List {
+    /// Before any list.
+    None,
+    /// After `items:` on a line of its own.
+    Announced,
+    /// Among items, whose dashes have this indentation.
+    Within(usize),
+    /// After the items.
+    Ended,
+}
+
+struct Reader<'a, 's> {
+    sink: &'a Sink<'s>,
+    /// The document without the items of its list.
+    head: Piece,
+    item: Piece,
+    list: List,
+}
+
+impl Reader<'_, '_> {
+    fn line(&mut self, number: usize, line: &[u8]) -> Result<(), Problem> {
+        let trimmed = line.trim_ascii();
+        if let Some(rest) = line.strip_prefix(b"---").filter(|rest| is_apart(rest)) {
+            self.end()?;
+            return self.head.push(number, rest);
+        }
+        if line.strip_prefix(b"...").is_some_and(is_apart) {
+            return self.end();
+        }
+        let indentation = line.iter().take_while(|byte| **byte == b' ').count();
+        let is_item = trimmed.strip_prefix(b"-").is_some_and(is_apart);
+        let says_nothing = trimmed.is_empty() || trimmed.starts_with(b"#");
+        match self.list {
+            List::Announced if is_item => {
+                self.list = List::Within(indentation);
+                self.item.push(number, line)
+            }
+            List::Within(dash) if is_item && indentation == dash => {
+                self.end_item()?;
+                self.item.push(number, line)
+            }
+            List::Within(dash) if says_nothing || indentation > dash => self.item.push(number, line),
+            List::Announced if says_nothing => self.head.push(number, line),
+            List::None if line.starts_with(b"items:") && trimmed == b"items:" => {
+                self.list = List::Announced;
+                self.head.push(number, line)
+            }
+            List::Announced | List::Within(_) => {
+                self.end_item()?;
+                self.list = List::Ended;
+                self.head.push(number, line)
+            }
+            List::None | List::Ended => self.head.push(number, line),
+        }
+    }
+
+    /// Reads the item that has come to its end.
+    fn end_item(&mut self) -> Result<(), Problem> {
+        if self.item.text.is_empty() {
+            return Ok(());
+        }
+        let (from, text) = self.item.take()?;
+        let list = self.list_kind();
+        let items = Items { sink: self.sink, list: &list };
+        items.deserialize(serde_yaml::Deserializer::from_str(&text)).map_err(|error| self.problem(from, &error))
+    }
+
+    /// What the list says of itself before its items.
+    fn list_kind(&self) -> Kind {
+        let mut kind = Kind::default();
+        for line in self.head.text.split(|byte| *byte == b'\n') {
+            let line = String::from_utf8_lossy(line);
+            match line.split_once(':').map(|(key, value)| (key, value.trim())) {
+                Some(("kind", value)) => kind.kind = Some(value.to_owned()),
+                Some(("apiVersion", value)) => kind.api_version = Some(value.to_owned()),
+                Some(_) | None => {}
+            }
+        }
+        kind
+    }
+
+    /// Reads the document that has come to its end.
+    fn end(&mut self) -> Result<(), Problem> {
+        self.end_item()?;
+        let list = std::mem::replace(&mut self.list, List::None);
+        if !self.head.has_content() {
+            self.head.text.clear();
+            return Ok(());
+        }
+        let (from, text) = self.head.take()?;
+        let document = Document(self.sink).deserialize(serde_yaml::Deserializer::from_str(&text));
+        let kind = document.map_err(|error| self.problem(from, &error))?;
+        // kubectl writes the fields of a List by the alphabet: its kind comes after its items.
+        if list != List::None && kind.kind.is_none() {
+            let message = "the List that begins here has no `kind`: the end of the text is missing";
+            return Err(Problem::at(from, message.to_owned()));
+        }
+        Ok(())
+    }
+
+    fn problem(&self, from: usize, error: &serde_yaml::Error) -> Problem {
+        let (line, text) = match error.location() {
+            Some(place) => {
+                let stated = format!(" at line {} column {}", place.line(), place.column());
+                (from + place.line().saturating_sub(1), error.to_string().replace(&stated, ""))
+            }
+            None => (from, error.to_string()),
+        };
+        let text = shift(&text, from);
+        // The path to the field begins at the item, which is read as the only one of a list.
+        let text = text.strip_prefix(".[0]").map_or(text.as_str(), |text| text.trim_start_matches(['.', ':', ' ']));
+        Problem::Content { line: Some(line), kind: self.sink.reading(), message: text.to_owned() }
+    }
+}
+
+/// A message about a piece, with the lines that it names counted from the beginning of the whole text.
+fn shift(message: &str, from: usize) -> String {
+    const PLACE: &str = " at line ";
+    let mut parts = message.split(PLACE);
+    let mut shifted = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let end = part.find(|c: char| !c.is_ascii_digit()).unwrap_or(part.len());
+        let (number, rest) = part.split_at(end);
+        let line = number.parse().map_or_else(|_| number.to_owned(), |line: usize| (line + from - 1).to_string());
+        shifted = format!("{shifted}{PLACE}{line}{rest}");
+    }
+    shifted
+}
+
+/// Whether what follows a dash or a marker is apart from it.
+fn is_apart(rest: &[u8]) -> bool {
+    rest.first().is_none_or(u8::is_ascii_whitespace)
+}
