@@ -155,6 +155,13 @@ pub enum PolicyCommand {
     #[command(after_help = "Example:\n  countersign policy test policies/*.cases.yaml")]
     Test(TestArguments),
 
+    /// Show which verdicts another policy would change, in a dump or the live cluster
+    ///
+    /// Exits with 2 if there are any.
+    #[command(after_help = "Examples:\n  countersign policy diff policy.yaml new-policy.yaml\n  \
+                            countersign policy diff <(git show HEAD:policy.yaml) policy.yaml -f cluster.yaml")]
+    Diff(Box<DiffArguments>),
+
     /// Print the JSON Schema of a policy file, by which editors complete and check it, or of what commands print
     #[command(after_help = "Examples:\n  countersign policy schema > serving-policy.schema.json\n  \
                             countersign policy schema review")]
@@ -177,6 +184,39 @@ pub struct TestArguments {
     pub files: Vec<PathBuf>,
 }
 
+/// Flags of `countersign policy diff`.
+#[derive(Debug, Args)]
+pub struct DiffArguments {
+    /// The policy that is in force
+    #[arg(value_name = "OLD")]
+    pub old: PathBuf,
+
+    /// The policy that is to be
+    #[arg(value_name = "NEW")]
+    pub new: PathBuf,
+
+    /// A dump of a cluster in YAML or JSON, `-` for standard input; may be given several times [default: the live cluster]
+    #[arg(short = 'f', long = "filename", value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+
+    /// How to print it
+    #[arg(short, long, value_name = "FORMAT", default_value = "table")]
+    pub output: DiffFormat,
+
+    /// Where the facts come from.
+    #[command(flatten)]
+    pub source: SourceArguments,
+}
+
+/// How a comparison of policies is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum DiffFormat {
+    /// A row for each request with another verdict.
+    Table,
+    /// One JSON document.
+    Json,
+}
+
 /// Flags of `countersign policy schema`.
 #[derive(Debug, Args)]
 pub struct SchemaArguments {
@@ -196,4 +236,6 @@ pub enum SchemaKind {
     Review,
     /// What `countersign explain -o json` prints.
     Explanation,
+    /// What `countersign policy diff -o json` prints.
+    Diff,
 }

@@ -2,6 +2,7 @@
 
 pub mod args;
 mod diagnostic;
+mod diff;
 mod explain;
 mod notes;
 mod policy;

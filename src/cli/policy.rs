@@ -9,6 +9,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::args::{PolicyCommand, SchemaArguments, SchemaKind, TestArguments, ValidateArguments};
+use super::diff::{self, PolicyDiff};
 use super::explain::Explanation;
 use super::report::Review;
 use super::screen::{BAD, GOOD};
@@ -26,6 +27,7 @@ pub fn policy(command: &PolicyCommand) -> anyhow::Result<Outcome> {
     match command {
         PolicyCommand::Validate(arguments) => validate(arguments),
         PolicyCommand::Test(arguments) => test(arguments),
+        PolicyCommand::Diff(arguments) => diff::diff(arguments),
         PolicyCommand::Schema(arguments) => schema(arguments),
     }
 }
@@ -35,6 +37,7 @@ fn schema(arguments: &SchemaArguments) -> anyhow::Result<Outcome> {
         SchemaKind::Policy => Policy::json_schema(),
         SchemaKind::Inventory => Inventory::json_schema(),
         SchemaKind::Review => schemars::schema_for!(Review),
+        SchemaKind::Diff => schemars::schema_for!(PolicyDiff),
         SchemaKind::Explanation => schemars::schema_for!(Explanation),
     };
     let mut output = screen::output();

@@ -1,9 +1,11 @@
 //! What the commands tell of requests: the same for people and, as JSON or YAML, for programs.
 
+use anstyle::Style;
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::screen::{BAD, GOOD, WAITING};
 use crate::controller::{Plan, plan};
 use crate::gather::{Request, Snapshot};
 use crate::identity::Inventory;
@@ -160,6 +162,15 @@ impl VerdictReport {
             Self::Approve => "approve",
             Self::Deny => "deny",
             Self::Defer => "defer",
+        }
+    }
+
+    /// How it is shown.
+    pub(super) fn style(self) -> Style {
+        match self {
+            Self::Approve => GOOD,
+            Self::Deny => BAD,
+            Self::Defer => WAITING,
         }
     }
 }

@@ -6,8 +6,7 @@ use jiff::Timestamp;
 
 use super::args::{Only, ReviewArguments, ReviewFormat};
 use super::progress::Progress;
-use super::report::{ConditionType, Judge, RequestReport, Review, ReviewKind, Summary, VerdictReport};
-use super::screen::{BAD, GOOD, WAITING};
+use super::report::{ConditionType, Judge, NameReport, RequestReport, Review, ReviewKind, Summary, VerdictReport};
 use super::source::{self, PolicySource};
 use super::table::{Cell, Column, Cut, Table};
 use super::text::{age, count};
@@ -186,7 +185,6 @@ impl Layout {
     }
 
     fn row(self, report: &RequestReport, now: Timestamp) -> Vec<Cell> {
-        let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
         let mut row: Vec<Cell> = vec![
             plain(&report.name).into(),
             report.created.map_or("<unknown>".to_owned(), |created| age(created, now)).into(),
@@ -194,8 +192,7 @@ impl Layout {
         ];
         row.extend(self.any_answered.then(|| condition(report).into()));
         row.push(verdict(report));
-        let requested: Vec<String> = report.requested.iter().map(|name| plain(&name.value)).collect();
-        let requested = or_dash(Some(requested.join(", ")).filter(|text| !text.is_empty()));
+        let requested = requested(&report.requested);
         let is_approved = report.verdict == VerdictReport::Approve;
         let mut reasons: Vec<&str> = report.reasons.iter().map(|it| it.reason.as_str()).collect();
         if self.wide {
@@ -210,6 +207,17 @@ impl Layout {
     }
 }
 
+/// The names and addresses that are asked for, in one cell.
+pub(super) fn requested(names: &[NameReport]) -> String {
+    let texts: Vec<String> = names.iter().map(|name| plain(&name.value)).collect();
+    or_dash(Some(texts.join(", ")).filter(|text| !text.is_empty()))
+}
+
+/// A cell of which there may be nothing to say.
+pub(super) fn or_dash(text: Option<String>) -> String {
+    text.unwrap_or_else(|| "-".to_owned())
+}
+
 fn condition(report: &RequestReport) -> String {
     let condition = &report.condition;
     let more = match (condition.type_, condition.issued, condition.failed) {
@@ -221,11 +229,7 @@ fn condition(report: &RequestReport) -> String {
 }
 
 fn verdict(report: &RequestReport) -> Cell {
-    let style = match report.verdict {
-        VerdictReport::Approve => GOOD,
-        VerdictReport::Deny => BAD,
-        VerdictReport::Defer => WAITING,
-    };
+    let style = report.verdict.style();
     let mark = if report.differs { "!" } else { "" };
     Cell {
         text: format!("{}{mark}", report.verdict.as_str()),

@@ -2,9 +2,10 @@
 
 use std::io::{BufWriter, IsTerminal as _, Stderr, StdoutLock};
 
-use anstream::AutoStream;
+use anstream::{AutoStream, ColorChoice};
 use anstyle::{AnsiColor, Style};
 use terminal_size::{Width, terminal_size_of};
+use tracing_subscriber::EnvFilter;
 
 /// What is as it should be.
 pub(super) const GOOD: Style = AnsiColor::Green.on_default();
@@ -21,6 +22,19 @@ pub(super) fn output() -> BufWriter<AutoStream<StdoutLock<'static>>> {
 /// Standard error, in the same way.
 pub(super) fn errors() -> AutoStream<Stderr> {
     AutoStream::auto(std::io::stderr())
+}
+
+/// Logs to standard error what is asked of the API server, from level 1 on, and from 6 on every request of the client
+/// library as well, as with kubectl.
+pub(super) fn log(verbosity: u8) {
+    let filter = match verbosity {
+        0 => return,
+        1..6 => "countersign=info",
+        6.. => "countersign=debug,kube_client=debug",
+    };
+    let log = tracing_subscriber::fmt().with_env_filter(EnvFilter::new(filter)).with_writer(std::io::stderr);
+    // Only the first of two can be, which is as good.
+    let _ = log.with_target(false).with_ansi(AutoStream::choice(&std::io::stderr()) != ColorChoice::Never).try_init();
 }
 
 /// How many characters a line of standard output has, where that is a terminal.

@@ -9,6 +9,7 @@ use kube::Client;
 use super::args::SourceArguments;
 use super::progress::Progress;
 use super::report::PolicyReport;
+use super::screen;
 use crate::gather::{Gathering, Snapshot, dump, live};
 use crate::identity::Inventory;
 use crate::policy::Policy;
@@ -74,6 +75,7 @@ async fn from_cluster(
     arguments: &SourceArguments,
     policies: &[&Policy],
 ) -> anyhow::Result<Snapshot> {
+    screen::log(arguments.verbosity);
     let (client, server) = connect(arguments).await?;
     for policy in policies {
         access::check_reading(&client, &server, policy).await?;

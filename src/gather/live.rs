@@ -1,6 +1,7 @@
 //! The cluster as its API server lists it.
 
 use std::fmt::Debug;
+use std::time::Instant;
 
 use kube::api::ListParams;
 use kube::{Api, Client};
@@ -84,6 +85,7 @@ impl Lister<'_> {
         K: Clone + Debug + DeserializeOwned,
     {
         let mut params = params.limit(PAGE);
+        let (started, before) = (Instant::now(), self.count);
         loop {
             let page = match call(what, api.list(&params)).await {
                 Ok(page) => page,
@@ -94,10 +96,12 @@ impl Lister<'_> {
             self.count += page.items.len();
             (self.progress)(self.count);
             page.items.into_iter().for_each(|item| self.gathering.add(object(item)));
-            match page.metadata.continue_.filter(|token| !token.is_empty()) {
-                Some(token) => params.continue_token = Some(token),
-                None => return Ok(()),
-            }
+            let Some(token) = page.metadata.continue_.filter(|token| !token.is_empty()) else {
+                let milliseconds = started.elapsed().as_millis();
+                tracing::info!(objects = self.count - before, milliseconds, "{what}");
+                return Ok(());
+            };
+            params.continue_token = Some(token);
         }
     }
 }

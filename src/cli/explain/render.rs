@@ -72,7 +72,7 @@ impl Page<'_> {
             VerdictReport::Deny => "would be denied",
             VerdictReport::Defer => "would be left pending",
         };
-        let style = style(request.verdict).bold();
+        let style = request.verdict.style().bold();
         self.line(&format!("{LOUD}{}{LOUD:#} {style}{would}{style:#}\n", plain(&request.name)))?;
         if let Some(created) = request.created {
             self.field("filed", &format!("{created:.0}, {} ago", age(created, now)))?;
@@ -158,7 +158,7 @@ impl Page<'_> {
 
     fn verdict(&mut self, explanation: &Explanation) -> io::Result<()> {
         let request = &explanation.request;
-        let (style, word) = (style(request.verdict).bold(), request.verdict.as_str());
+        let (style, word) = (request.verdict.style().bold(), request.verdict.as_str());
         for (position, reason) in request.reasons.iter().enumerate() {
             let title = format!("\n{style}{word}[{}]{style:#}: ", reason.reason);
             let indentation = word.len() + reason.reason.len() + 4;
@@ -183,14 +183,6 @@ fn answer(answer: EvidenceAnswer) -> &'static str {
         EvidenceAnswer::Owned => "the node's",
         EvidenceAnswer::NotOwned => "not the node's",
         EvidenceAnswer::Unavailable => "cannot say",
-    }
-}
-
-fn style(verdict: VerdictReport) -> Style {
-    match verdict {
-        VerdictReport::Approve => GOOD,
-        VerdictReport::Deny => BAD,
-        VerdictReport::Defer => WAITING,
     }
 }
 
