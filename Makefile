@@ -1,9 +1,12 @@
 # Everything starts here: `make help`.
 .DEFAULT_GOAL := help
-.PHONY: help demo test prerequisites lint unit cluster chart
+CARGO_DENY = target/tools/cargo-deny@0.20.2/bin/cargo-deny
+CARGO_CYCLONEDX = target/tools/cargo-cyclonedx@0.5.9/bin/cargo-cyclonedx
+
+.PHONY: help demo test prerequisites lint unit cluster chart image image-test licenses sbom
 
 help: ## Show what there is to make
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: prerequisites ## Show it on a real control plane with two real kubelets (KEEP=1 leaves it running)
 	cargo build --bin countersign --example demo
@@ -27,6 +30,35 @@ chart: prerequisites ## Package the chart into target/chart
 	mkdir -p target/chart
 	cargo run --quiet --example tool -- helm package charts/countersign --destination target/chart
 
+# Where no base image can be pulled, PREBUILT=1 has the program compiled here, and the image only hold it.
+image: $(if $(PREBUILT),target/image/countersign) ## Build the image, with Docker or else buildah (PREBUILT=1: compile outside of it)
+	$(ENGINE) build --tag $(IMAGE) --build-arg VERSION=$(VERSION) --build-arg REVISION="$$(git rev-parse HEAD)" \
+	  $(if $(PREBUILT),--target prebuilt) .
+	@printf '%s ' $(IMAGE); $(SIZE_OF_IMAGE)
+
+target/image/countersign: Cargo.toml Cargo.lock $(shell find src)
+	RUSTFLAGS="-C target-feature=+crt-static" cargo build --locked --release --bin countersign --target $(HOST)
+	mkdir -p target/image
+	cp "$${CARGO_TARGET_DIR:-target}/$(HOST)/release/countersign" $@
+
+image-test: image ## Run the image on a real control plane, as its user and with a read-only root
+	rm -rf target/image/files
+	echo "FROM $(IMAGE)" | $(ENGINE) build --output type=local,dest=target/image/files --file - target/image
+	test "$$($(CONFIG_OF_IMAGE))" = "65532:65532 [/countersign]"
+	IMAGE_FILES="$$(pwd)/target/image/files" cargo test --test cluster -- image::
+
+licenses: $(CARGO_DENY) ## Check what dependencies are, where they come from, and their licences
+	cargo fetch --locked
+	$< --offline check bans licenses sources
+
+sbom: $(CARGO_CYCLONEDX) ## Write a CycloneDX bill of materials into target/sbom
+	mkdir -p target/sbom
+	$< cyclonedx --format json --spec-version 1.5 --no-build-deps --target $(HOST) --override-filename countersign-sbom
+	mv countersign-sbom.json target/sbom/countersign-$(VERSION).cdx.json
+
+$(CARGO_DENY) $(CARGO_CYCLONEDX):
+	cargo install --locked --root $(@:%/bin/$(@F)=%) $(notdir $(@:%/bin/$(@F)=%))
+
 # One clear message instead of whatever a missing tool would lead to minutes later.
 prerequisites:
 	@missing=; \
@@ -36,3 +68,10 @@ prerequisites:
 	if [ -n "$$missing" ]; then printf "needed, but not found:$$missing\n" >&2; exit 1; fi
 
 RUST = $(shell sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
+VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
+HOST = $(shell rustc --version --verbose | sed -n 's/^host: //p')
+IMAGE = localhost/countersign:$(VERSION)
+ENGINE = $(shell docker info >/dev/null 2>&1 && echo docker || echo buildah)
+SIZE_OF_IMAGE = $(if $(filter docker,$(ENGINE)),docker image inspect --format '{{.Size}} bytes' $(IMAGE),buildah images --format '{{.Size}}' $(IMAGE))
+CONFIG_OF_IMAGE = $(if $(filter docker,$(ENGINE)),docker image inspect --format '{{.Config.User}} {{.Config.Entrypoint}}' $(IMAGE),\
+  buildah inspect --type image --format '{{.OCIv1.Config.User}} {{.OCIv1.Config.Entrypoint}}' $(IMAGE))
