@@ -3,7 +3,7 @@
 CARGO_DENY = target/tools/cargo-deny@0.20.2/bin/cargo-deny
 CARGO_CYCLONEDX = target/tools/cargo-cyclonedx@0.5.9/bin/cargo-cyclonedx
 
-.PHONY: help demo test prerequisites lint unit cluster chart image image-test licenses sbom
+.PHONY: help demo test prerequisites lint unit cluster chart image image-test picture licenses sbom
 
 help: ## Show what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -46,6 +46,9 @@ image-test: image ## Run the image on a real control plane, as its user and with
 	echo "FROM $(IMAGE)" | $(ENGINE) build --output type=local,dest=target/image/files --file - target/image
 	test "$$($(CONFIG_OF_IMAGE))" = "65532:65532 [/countersign]"
 	IMAGE_FILES="$$(pwd)/target/image/files" cargo test --test cluster -- image::
+
+picture: prerequisites target/image/countersign ## Draw the dashboard as a real Prometheus sees a real controller
+	cargo run --quiet --example picture -- target/image/countersign
 
 licenses: $(CARGO_DENY) ## Check what dependencies are, where they come from, and their licences
 	cargo fetch --locked

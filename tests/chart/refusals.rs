@@ -24,6 +24,7 @@ fn an_unknown_key_is_refused_at_any_depth() {
 fn numbers_and_names_are_checked() {
     refused(&["--set", "replicas=0"], &["/replicas", "minimum"]);
     refused(&["--set", "admin.port=70000"], &["/admin/port", "maximum"]);
+    refused(&["--set", "admin.address=::"], &["/admin/address"]);
     refused(&["--set", "workers=0"], &["/workers"]);
     refused(&["--set", "fullnameOverride=Big_Name"], &["/fullnameOverride"]);
     refused(&["--set", "image.digest=sha256:12"], &["/image/digest"]);
