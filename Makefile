@@ -3,16 +3,16 @@
 CARGO_DENY = target/tools/cargo-deny@0.20.2/bin/cargo-deny
 CARGO_CYCLONEDX = target/tools/cargo-cyclonedx@0.5.9/bin/cargo-cyclonedx
 
-.PHONY: help demo test prerequisites lint unit cluster chart image image-test picture licenses sbom
+.PHONY: help demo test prerequisites lint unit cluster chart image image-test picture licenses sbom differential
 
 help: ## Show what there is to make
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: prerequisites ## Show it on a real control plane with two real kubelets (KEEP=1 leaves it running)
 	cargo build --bin countersign --example demo
 	cargo run --quiet --example demo -- $(if $(KEEP),--keep)
 
-test: prerequisites lint unit cluster ## Run everything that CI runs
+test: prerequisites lint unit differential cluster ## Run everything that CI runs
 
 lint:
 	cargo fmt --check
@@ -21,6 +21,9 @@ lint:
 unit:
 	cargo test --lib --bins --test hostile_der --test policies --test any_order --test cli --test chart
 	cargo test --doc
+
+differential: prerequisites ## Compare how requests are read here and by the signer (N=1000000 for more, SEED=1 for the same again)
+	DIFFERENTIAL_REQUESTS=$(N) DIFFERENTIAL_SEED=$(SEED) cargo test $(if $(N),--release) --test differential
 
 # Last, since it takes longest; builds the control plane the first time.
 cluster:

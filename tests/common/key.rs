@@ -73,7 +73,15 @@ impl Key {
     }
 
     pub fn ed25519() -> Self {
-        let pair = Ed25519KeyPair::generate().unwrap();
+        Self::of_ed25519(Ed25519KeyPair::generate().unwrap())
+    }
+
+    /// An Ed25519 key that is always the same, and whose signatures are.
+    pub fn ed25519_from(seed: [u8; 32]) -> Self {
+        Self::of_ed25519(Ed25519KeyPair::from_seed_unchecked(&seed).unwrap())
+    }
+
+    fn of_ed25519(pair: Ed25519KeyPair) -> Self {
         Self {
             public: public(sequence(vec![oid(ED25519)]), pair.public_key().as_ref()),
             algorithm: sequence(vec![oid(ED25519)]),

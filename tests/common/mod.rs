@@ -5,4 +5,5 @@
 pub mod csr;
 pub mod der;
 pub mod key;
+pub mod mutate;
 pub mod pkcs10;

@@ -27,6 +27,7 @@ var programs = map[string]func() int{
 	"kubectl":                 runKubectl,
 	"kubelet":                 runKubelet,
 	"address":                 addAddresses,
+	"read-requests":           runReadRequests,
 	"sandbox":                 runSandbox,
 	sandboxInit:               runSandboxInit,
 	"pod":                     runPod,

@@ -6,78 +6,12 @@ use std::net::IpAddr;
 use countersign::request::Reading;
 
 use crate::common::csr::{Csr, pem};
-use crate::common::der::{Length, Tlv, bit_string, boolean, oid, printable, sequence, split, utf8};
+use crate::common::der::{Tlv, bit_string, boolean, oid, printable, sequence, split, utf8};
 use crate::common::key::{Key, SHARED};
+use crate::common::mutate::{Random, damage, rebuild};
 use crate::common::pkcs10::{
     COMMON_NAME, ORGANIZATION, dns, extension_request, extensions, honest, info, ip, rdn, san, sign,
 };
-
-/// A generator of numbers that are random enough (xorshift64*).
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
-    }
-
-    fn below(&mut self, limit: usize) -> usize {
-        usize::try_from(self.next() >> 16).unwrap() % limit.max(1)
-    }
-
-    fn byte(&mut self) -> u8 {
-        // Tags, lengths and the edges of ranges come more often than chance would have them.
-        const LIKELY: [u8; 24] = [
-            0, 1, 2, 3, 4, 5, 6, 0x0c, 0x13, 0x16, 0x1e, 0x1f, 0x30, 0x31, 0x7f, 0x80, 0x81, 0x82, 0x86, 0x87, 0xa0,
-            0xa4, 0xfe, 0xff,
-        ];
-        if self.below(2) == 0 { LIKELY[self.below(LIKELY.len())] } else { self.next().to_be_bytes()[0] }
-    }
-}
-
-/// Changes one to three places of a byte string.
-fn damage(bytes: &mut Vec<u8>, random: &mut Random) {
-    for _ in 0..=random.below(3) {
-        let place = random.below(bytes.len());
-        match random.below(6) {
-            0 if !bytes.is_empty() => bytes[place] ^= 1 << random.below(8),
-            1 if !bytes.is_empty() => bytes[place] = random.byte(),
-            2 => bytes.insert(place, random.byte()),
-            3 if !bytes.is_empty() => drop(bytes.remove(place)),
-            4 => bytes.truncate(place),
-            _ => {
-                let end = (place + random.below(20)).min(bytes.len());
-                let piece = bytes[place..end].to_vec();
-                let target = random.below(bytes.len());
-                bytes.splice(target..target, piece);
-            }
-        }
-    }
-}
-
-/// Changes one to two pieces of a request, and keeps the lengths around them right.
-fn rebuild(info: &mut Tlv, random: &mut Random) {
-    for _ in 0..=random.below(2) {
-        let paths = info.paths();
-        let donor = info.at(&paths[random.below(paths.len())].clone()).clone();
-        let piece = info.at(&paths[random.below(paths.len())].clone());
-        let child = random.below(piece.children.len());
-        match random.below(10) {
-            0 => piece.tag[0] = random.byte(),
-            1 => piece.tag[0] ^= 1 << random.below(8),
-            2 => piece.length = [Length::Long(0), Length::Long(1), Length::Indefinite][random.below(3)],
-            3 => piece.suffix = vec![random.byte(); random.below(3)],
-            4 => damage(&mut piece.prefix, random),
-            5 if !piece.children.is_empty() => drop(piece.children.remove(child)),
-            6 if !piece.children.is_empty() => piece.children.insert(child, piece.children[child].clone()),
-            7 if piece.children.len() > 1 => piece.children.swap(0, child),
-            8 => piece.children.insert(child, donor),
-            _ => *piece = donor,
-        }
-    }
-}
 
 /// A second, naive reading of a request of `worker-1` with this key: takes every length at its word, and gives the
 /// names in their order, and the CertificationRequestInfo as this file writes it for what was read.
@@ -163,7 +97,7 @@ fn check(der: &[u8], key: &Key) -> bool {
 
 #[test]
 fn damage_without_a_new_signature_is_never_taken() {
-    let mut random = Random(0x5eed);
+    let mut random = Random::new(0x5eed);
     for key in [&SHARED, &Key::ed25519()] {
         let honest = sign(&honest(key), key).bytes();
         assert!(check(&honest, key));
@@ -178,7 +112,7 @@ fn damage_without_a_new_signature_is_never_taken() {
 #[test]
 fn damage_under_a_new_signature_is_read_as_it_stands_or_not_at_all() {
     let key = Key::ed25519();
-    let mut random = Random(0xda7a);
+    let mut random = Random::new(0xda7a);
     let mut taken = 0;
     for round in 0..12_000 {
         let der = if round % 3 == 0 {
@@ -199,7 +133,7 @@ fn damage_under_a_new_signature_is_read_as_it_stands_or_not_at_all() {
 
 #[test]
 fn damage_to_the_text_is_never_taken() {
-    let mut random = Random(0x7e47);
+    let mut random = Random::new(0x7e47);
     let text = pem(&sign(&honest(&SHARED), &SHARED).bytes());
     for _ in 0..6_000 {
         let mut bytes = text.clone().into_bytes();
@@ -212,7 +146,7 @@ fn damage_to_the_text_is_never_taken() {
 
 #[test]
 fn noise_is_never_taken_and_never_panics() {
-    let mut random = Random(0x0dd);
+    let mut random = Random::new(0x0dd);
     for round in 0..6_000 {
         let bytes: Vec<u8> = (0..random.below(400)).map(|_| random.byte()).collect();
         let reading = if round % 2 == 0 { Csr::with_der(&bytes).read() } else { Csr::with_request(bytes).read() };
@@ -223,7 +157,7 @@ fn noise_is_never_taken_and_never_panics() {
 #[test]
 fn noise_in_every_piece_is_never_taken_for_something_else() {
     let key = Key::ed25519();
-    let mut random = Random(0xa11);
+    let mut random = Random::new(0xa11);
     for path in honest(&key).paths() {
         for _ in 0..60 {
             let mut info = honest(&key);
