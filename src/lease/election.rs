@@ -51,8 +51,10 @@ impl Election {
     pub(super) fn observe(&mut self, lease: Option<Lease>, now: Instant) -> bool {
         let Some(lease) = lease else {
             self.renewed = None;
-            if let Some(observed) = &mut self.observed {
+            // A renewal that nobody saw may have come right before: the holder's time is counted from here.
+            if let Some(observed) = self.observed.as_mut().filter(|observed| !observed.gone) {
                 observed.gone = true;
+                observed.since = now;
             }
             return false;
         };
