@@ -3,7 +3,7 @@
 CARGO_DENY = target/tools/cargo-deny@0.20.2/bin/cargo-deny
 CARGO_CYCLONEDX = target/tools/cargo-cyclonedx@0.5.9/bin/cargo-cyclonedx
 
-.PHONY: help demo test prerequisites lint unit cluster chart image image-test picture licenses sbom differential
+.PHONY: help demo test prerequisites lint unit cluster chart image image-test picture licenses sbom differential matrix
 
 help: ## Show what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -65,6 +65,9 @@ sbom: $(CARGO_CYCLONEDX) ## Write a CycloneDX bill of materials into target/sbom
 $(CARGO_DENY) $(CARGO_CYCLONEDX):
 	cargo install --locked --root $(@:%/bin/$(@F)=%) $(notdir $(@:%/bin/$(@F)=%))
 
+matrix: prerequisites ## Run the cluster tests on every version of Kubernetes that is supported
+	for version in $(KUBERNETES); do KUBERNETES=$$version cargo test --test cluster || exit 1; done
+
 # One clear message instead of whatever a missing tool would lead to minutes later.
 prerequisites:
 	@missing=; \
@@ -81,3 +84,5 @@ ENGINE = $(shell docker info >/dev/null 2>&1 && echo docker || echo buildah)
 SIZE_OF_IMAGE = $(if $(filter docker,$(ENGINE)),docker image inspect --format '{{.Size}} bytes' $(IMAGE),buildah images --format '{{.Size}}' $(IMAGE))
 CONFIG_OF_IMAGE = $(if $(filter docker,$(ENGINE)),docker image inspect --format '{{.Config.User}} {{.Config.Entrypoint}}' $(IMAGE),\
   buildah inspect --type image --format '{{.OCIv1.Config.User}} {{.OCIv1.Config.Entrypoint}}' $(IMAGE))
+KUBERNETES = $(patsubst tests/control-plane/kubernetes-%.mod,%,$(wildcard tests/control-plane/kubernetes-*.mod)) \
+  $(shell sed -n 's/.*k8s.io\/kubernetes v\(1\.[0-9]*\)\..*/\1/p' tests/control-plane/go.mod)

@@ -1,11 +1,13 @@
 //! What is said in two places says the same in both.
 
 use std::fmt::Write as _;
+use std::path::Path;
 
 use serde_json::Value as Json;
 use serde_yaml::Value;
 
 use super::read;
+use crate::harness::go::Program;
 use crate::harness::helm::chart;
 
 fn yaml(path: &str) -> Value {
@@ -132,4 +134,20 @@ fn check(schema: &Json, value: &Value, path: &str) {
 fn every_value_has_its_place_in_the_schema_and_no_other_is_taken() {
     let schema: Json = serde_json::from_str(&read("charts/countersign/values.schema.json")).unwrap();
     check(&schema, &yaml("charts/countersign/values.yaml"), "");
+}
+
+#[test]
+fn the_versions_of_kubernetes_in_the_readme_are_those_that_make_matrix_takes() {
+    let folder = "tests/control-plane";
+    let files = std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(folder)).unwrap();
+    let names = files.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let mut tested: Vec<String> = names
+        .filter(|name| Path::new(name).extension().is_some_and(|it| it == "mod"))
+        .map(|name| Program::required(folder, &name, "k8s.io/kubernetes").unwrap().trim_start_matches('v').to_owned())
+        .collect();
+    tested.sort();
+    let readme = read("README.md");
+    let rows = readme.lines().filter_map(|line| line.strip_prefix("| 1.")?.split_once(' '));
+    let told: Vec<String> = rows.map(|(rest, _)| format!("1.{rest}")).collect();
+    assert_eq!(told, tested);
 }
