@@ -65,8 +65,8 @@ sbom: $(CARGO_CYCLONEDX) ## Write a CycloneDX bill of materials into target/sbom
 $(CARGO_DENY) $(CARGO_CYCLONEDX):
 	cargo install --locked --root $(@:%/bin/$(@F)=%) $(notdir $(@:%/bin/$(@F)=%))
 
-matrix: prerequisites ## Run the cluster tests on every version of Kubernetes that is supported
-	for version in $(KUBERNETES); do KUBERNETES=$$version cargo test --test cluster || exit 1; done
+matrix: prerequisites ## Run the differential and cluster tests on every version of Kubernetes that is supported
+	for version in $(KUBERNETES); do KUBERNETES=$$version cargo test --test differential --test cluster || exit 1; done
 
 # One clear message instead of whatever a missing tool would lead to minutes later.
 prerequisites:
