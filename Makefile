@@ -3,10 +3,11 @@
 CARGO_DENY = target/tools/cargo-deny@0.20.2/bin/cargo-deny
 CARGO_CYCLONEDX = target/tools/cargo-cyclonedx@0.5.9/bin/cargo-cyclonedx
 
-.PHONY: help demo test prerequisites lint unit cluster chart image image-test picture licenses sbom differential matrix
+.PHONY: help demo test prerequisites lint unit differential cluster matrix chart image image-test picture licenses sbom
+.PHONY: measure-review
 
 help: ## Show what there is to make
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: prerequisites ## Show it on a real control plane with two real kubelets (KEEP=1 leaves it running)
 	cargo build --bin countersign --example demo
@@ -49,6 +50,10 @@ image-test: image ## Run the image on a real control plane, as its user and with
 	echo "FROM $(IMAGE)" | $(ENGINE) build --output type=local,dest=target/image/files --file - target/image
 	test "$$($(CONFIG_OF_IMAGE))" = "65532:65532 [/countersign]"
 	IMAGE_FILES="$$(pwd)/target/image/files" cargo test --test cluster -- image::
+
+measure-review: ## Measure a review of 15,000 Nodes and 20,000 requests (see docs/performance.md)
+	cargo build --release --bin countersign
+	cargo run --quiet --example large-dump -- "$${CARGO_TARGET_DIR:-target}/release/countersign" target/large-dump
 
 picture: prerequisites target/image/countersign ## Draw the dashboard as a real Prometheus sees a real controller
 	cargo run --quiet --example picture -- target/image/countersign

@@ -4,6 +4,7 @@
 
 mod json;
 mod object;
+mod skip;
 mod yaml;
 
 use std::fs::File;
@@ -145,6 +146,16 @@ mod tests {
             objects("{apiVersion: v1, kind: List, items: [{apiVersion: v1, kind: Node, metadata: {}}]}").unwrap(),
             ["node  0"]
         );
+    }
+
+    #[test]
+    fn passes_over_what_is_large_and_counts_its_lines() {
+        let node = "apiVersion: v1\nitems:\n- apiVersion: v1\n  kind: Node\n  metadata:\n    managedFields:\n    - {}\n    name: a\n  \
+                    status:\n    images:\n    - names: [x]\n    addresses:\n    - address: 10.0.0.1\nkind: List\n";
+        assert_eq!(objects(node).unwrap(), ["node a 1"]);
+        assert_eq!(objects(&node.replace("    addresses:\n    - address: 10.0.0.1\n", "")).unwrap(), ["node a 0"]);
+        let error = objects(&node.replace("- address:", "- adress:")).unwrap_err();
+        assert!(error.starts_with("line 13: Node: ") && error.contains("missing field `address`"), "{error}");
     }
 
     #[test]

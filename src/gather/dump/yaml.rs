@@ -3,7 +3,8 @@
 //! serde_yaml holds a whole document in memory, several times over, and a dump of a large cluster is one document. So the
 //! text is cut before every item of the list, and each is read by itself. An item begins with a dash at the indentation of
 //! the first, and everything within it is indented further (YAML 1.2, section 8.2.1), so that no cut goes through one: in
-//! a text where that is not so, a piece has no end or no beginning, and is an error.
+//! a text where that is not so, a piece has no end or no beginning, and is an error. What is large and never looked at in
+//! an item does not come before the parser at all (`skip`).
 
 use std::io::BufRead;
 
@@ -11,6 +12,7 @@ use serde::de::DeserializeSeed as _;
 
 use super::Problem;
 use super::object::{Document, Items, Kind, Sink};
+use super::skip::Skip;
 
 /// The longest item of a list, and the longest document that is no list in block style, in bytes. The API server stores no
 /// object of more than 1.5 MiB or so.
@@ -18,7 +20,8 @@ const MAX_PIECE: usize = 32 * 1024 * 1024;
 
 /// Reads every document of a text.
 pub(super) fn read(input: &mut dyn BufRead, sink: &Sink<'_>) -> Result<(), Problem> {
-    let mut reader = Reader { sink, head: Piece::default(), item: Piece::default(), list: List::None };
+    let mut reader =
+        Reader { sink, head: Piece::default(), item: Piece::default(), skip: Skip::default(), list: List::None };
     let mut number = 0;
     let mut line = Vec::new();
     loop {
@@ -91,6 +94,7 @@ struct Reader<'a, 's> {
     /// The document without the items of its list.
     head: Piece,
     item: Piece,
+    skip: Skip,
     list: List,
 }
 
@@ -110,13 +114,13 @@ impl Reader<'_, '_> {
         match self.list {
             List::Announced if is_item => {
                 self.list = List::Within(indentation);
-                self.item.push(number, line)
+                self.push_item(number, line)
             }
             List::Within(dash) if is_item && indentation == dash => {
                 self.end_item()?;
-                self.item.push(number, line)
+                self.push_item(number, line)
             }
-            List::Within(dash) if says_nothing || indentation > dash => self.item.push(number, line),
+            List::Within(dash) if says_nothing || indentation > dash => self.push_item(number, line),
             List::Announced if says_nothing => self.head.push(number, line),
             List::None if line.starts_with(b"items:") && trimmed == b"items:" => {
                 self.list = List::Announced;
@@ -131,8 +135,15 @@ impl Reader<'_, '_> {
         }
     }
 
+    /// Takes a line of an item; of one that is of no use only that there is one, so that lines can be counted.
+    fn push_item(&mut self, number: usize, line: &[u8]) -> Result<(), Problem> {
+        let line = if self.skip.skips(line) { b"\n" } else { line };
+        self.item.push(number, line)
+    }
+
     /// Reads the item that has come to its end.
     fn end_item(&mut self) -> Result<(), Problem> {
+        self.skip = Skip::default();
         if self.item.text.is_empty() {
             return Ok(());
         }
