@@ -1,5 +1,6 @@
 //! The cases of `tests/cases` and `policies`, once more: with real Nodes, filed with the requestors' own credentials, and
-//! answered by the program as it runs: with the verdicts and reasons that the library comes to offline.
+//! answered by the program as it runs: with the verdicts and reasons that the library comes to offline. And `review` comes
+//! to the same on a dump that kubectl makes of the cluster then, in which most requests have their answer already.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -16,6 +17,7 @@ use libtest_mimic::Trial;
 use serde_json::{Value, from_value, json};
 
 use crate::case_file::{Case, CaseFile, Node as CaseNode};
+use crate::dumped;
 use crate::fixture::{Answer, SOON, alone};
 use crate::harness::control_plane::{ControlPlane, Options};
 use crate::harness::controller::{self, Controller};
@@ -44,6 +46,8 @@ async fn every_case() -> Result<()> {
         control_plane,
         clients: BTreeMap::new(),
         mode: Mode::Enforce,
+        policy: PathBuf::new(),
+        flags: Vec::new(),
         compared: 0,
         refused: 0,
     };
@@ -93,6 +97,8 @@ struct Bench {
     kubeconfig: PathBuf,
     clients: BTreeMap<(String, Vec<String>), Client>,
     mode: Mode,
+    policy: PathBuf,
+    flags: Vec<String>,
     compared: usize,
     refused: usize,
 }
@@ -121,10 +127,11 @@ impl Bench {
         Ok(())
     }
 
-    async fn make_world(&self, file: &CaseFile, policy: &str, nodes: &[CaseNode]) -> Result<Controller> {
+    async fn make_world(&mut self, file: &CaseFile, policy: &str, nodes: &[CaseNode]) -> Result<Controller> {
         let directory = self.control_plane.directory();
         let path = directory.join("case-policy.yaml");
         std::fs::write(&path, policy)?;
+        (self.policy, self.flags) = (path.clone(), file.flags(directory)?);
         let (before, mut after): (Vec<_>, Vec<_>) = nodes.iter().partition(|node| node.seen == 0);
         after.sort_by_key(|node| node.seen);
         for node in before {
@@ -138,7 +145,7 @@ impl Bench {
             binary: PathBuf::from(env!("CARGO_BIN_EXE_countersign")),
             policy: path,
             kubeconfig: self.kubeconfig.clone(),
-            flags: file.flags(directory)?,
+            flags: self.flags.clone(),
         };
         let mut controller = Controller::start(&options, directory, "case-controller")?;
         controller.wait_until_ready().await?;
@@ -225,6 +232,7 @@ impl Bench {
             ("deny", Mode::Enforce) => Some("Denied"),
             _ => None,
         };
+        let mut written_message = None;
         match written {
             Some(condition) => {
                 let decided = approval::wait_decided(&self.control_plane.client(), &name, SOON).await?;
@@ -232,13 +240,28 @@ impl Bench {
                 let right =
                     answer.type_ == condition && answer.reason == first && answer.message.contains(&case.message);
                 ensure!(right, "offline: {condition}, {first}, {:?}\nin the cluster: {answer:?}", case.message);
+                written_message = Some(answer.message);
             }
             None => self.wait_told(&name, first, &case.message).await?,
         }
+        let reviewed = self.review(&name)?;
+        let same = written_message.is_none_or(|message| message == reviewed.message && !reviewed.differs);
+        let right = reviewed.verdict == case.verdict && reviewed.reason == first;
+        ensure!(
+            right && same && reviewed.message.contains(&case.message),
+            "{}, {first}\nreviewed: {reviewed:?}",
+            case.verdict
+        );
         self.compared += 1;
         let requests: Api<CertificateSigningRequest> = Api::all(self.control_plane.client());
         requests.delete(&name, &DeleteParams::default()).await?;
         Ok(())
+    }
+
+    /// What `review` says of a request, on a dump in YAML or JSON by turns.
+    fn review(&self, name: &str) -> Result<dumped::Reviewed> {
+        let format = if self.compared.is_multiple_of(2) { "yaml" } else { "json" };
+        dumped::review(&self.control_plane, format, &self.policy, &self.flags, name)
     }
 
     /// Files a request as its requestor. Gives its name; none where the API server itself refuses it.

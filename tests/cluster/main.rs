@@ -13,6 +13,7 @@ mod compromised;
 mod deferrals;
 mod denials;
 mod dns;
+mod dumped;
 mod faults;
 mod fixture;
 mod image;
