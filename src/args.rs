@@ -35,7 +35,8 @@ pub enum Command {
     ///
     /// Follows CertificateSigningRequests of the signer kubernetes.io/kubelet-serving and Nodes, decides about each
     /// request by the policy, and writes the condition Approved or Denied. What may still become right is left pending.
-    #[command(after_help = "Example:\n  countersign run --policy policies/default.yaml --kubeconfig admin.conf")]
+    #[command(after_help = "Examples:\n  countersign run --policy policies/default.yaml --kubeconfig admin.conf\n  \
+                            countersign run --policy policies/default.yaml --kubeconfig admin.conf --once")]
     Run(Box<RunArguments>),
 
     /// Show what would become of every request, in a dump or the live cluster
@@ -106,6 +107,12 @@ pub struct RunArguments {
     /// Answer without a Lease, as the only instance there is
     #[arg(long, conflicts_with = "lease")]
     pub no_lease: bool,
+
+    /// Answer what is pending, show what was written, and end; waits for the Lease, and serves no metrics
+    ///
+    /// Ends with 2 if anything is denied, or would be in audit mode, and with 1 if not everything could be settled.
+    #[arg(long, conflicts_with = "admin_address")]
+    pub once: bool,
 
     /// How to write the log
     #[arg(long, value_name = "FORMAT", default_value = "text")]

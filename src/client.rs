@@ -170,12 +170,13 @@ pub fn describe_watch(error: &watcher::Error) -> String {
 }
 
 /// The innermost error says what happened; the outer ones only repeat it.
-fn root_cause(error: &dyn std::error::Error) -> String {
+fn root_cause(error: &(dyn std::error::Error + 'static)) -> String {
     let mut cause = error;
     while let Some(source) = cause.source() {
         cause = source;
     }
-    cause.to_string()
+    let timed_out = |error: &std::io::Error| error.kind() == std::io::ErrorKind::TimedOut;
+    if cause.downcast_ref().is_some_and(timed_out) { "no answer in time".to_owned() } else { cause.to_string() }
 }
 
 /// Why a call did not succeed. All are worth another try.

@@ -31,6 +31,7 @@ pub mod gather;
 pub mod identity;
 pub mod lease;
 pub mod metrics;
+mod once;
 pub mod policy;
 mod quote;
 pub mod reload;

@@ -44,8 +44,7 @@ fn start(arguments: Arguments) -> anyhow::Result<Outcome> {
 fn run(arguments: RunArguments) -> anyhow::Result<Outcome> {
     log(arguments.log_format);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(countersign::run::run(arguments))?;
-    Ok(Outcome::Good)
+    runtime.block_on(countersign::run::run(arguments))
 }
 
 fn log(format: LogFormat) {

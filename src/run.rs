@@ -10,22 +10,24 @@ use tokio::task::JoinSet;
 use crate::access;
 use crate::admin::{self, Admin};
 use crate::args::RunArguments;
+use crate::cli::Outcome;
 use crate::client::{self, MachineCluster};
-use crate::controller::{Controller, Settings};
+use crate::controller::{Controller, Settings, Unsettled};
 use crate::lease::{self, Candidate, Leadership, LeaseName};
 use crate::metrics::Metrics;
+use crate::once::Once;
 use crate::reload;
 use crate::watch::Watches;
 
-/// Runs until SIGTERM or SIGINT.
+/// Runs until SIGTERM or SIGINT, or with `--once` until everything pending is settled.
 ///
 /// # Errors
 /// Whatever keeps it from starting: a policy that cannot be used, an API server that cannot be reached, permissions
-/// that are missing, a port that is taken.
-pub async fn run(arguments: RunArguments) -> anyhow::Result<()> {
+/// that are missing, a port that is taken; and with `--once` whatever keeps it from settling everything.
+pub async fn run(arguments: RunArguments) -> anyhow::Result<Outcome> {
     let mut stop = stop_signal()?;
     let orders = reload::first(&arguments.policy, arguments.inventory.as_deref())?;
-    let listener = admin::bind(arguments.admin_address).await?;
+    let listener = if arguments.once { None } else { Some(admin::bind(arguments.admin_address).await?) };
     let config = client::config(arguments.kubeconfig.as_deref()).await?;
     let server = config.cluster_url.to_string();
     let policy = orders.policy.clone();
@@ -43,7 +45,10 @@ pub async fn run(arguments: RunArguments) -> anyhow::Result<()> {
     let lease = Some(lease).filter(|_| !arguments.no_lease);
     tokio::select! {
         checked = access::check(&client, &server, &policy, &machine_cluster, lease.as_ref()) => checked?,
-        _ = stop.wait_for(|stop| *stop) => return Ok(()),
+        _ = stop.wait_for(|stop| *stop) => {
+            anyhow::ensure!(!arguments.once, Unsettled::Stopped);
+            return Ok(Outcome::Good);
+        }
     }
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
@@ -51,7 +56,7 @@ pub async fn run(arguments: RunArguments) -> anyhow::Result<()> {
         policy = %arguments.policy.display(),
         sha256 = policy.sha256(),
         mode = %policy.mode(),
-        admin = %arguments.admin_address,
+        admin = listener.as_ref().map(|_| arguments.admin_address.to_string()),
         "answering kubelet-serving requests"
     );
     let identity = lease::identity();
@@ -64,6 +69,7 @@ pub async fn run(arguments: RunArguments) -> anyhow::Result<()> {
     };
     let leaders_client =
         client::leaders_client(&config, leadership.clone(), metrics.clone(), watched.clone()).map_err(cannot)?;
+    let journal = arguments.once.then(Arc::default);
     let settings = Settings {
         orders,
         cluster_domain: arguments.cluster_domain,
@@ -72,28 +78,43 @@ pub async fn run(arguments: RunArguments) -> anyhow::Result<()> {
         leadership,
         lease,
         identity,
+        journal: journal.clone(),
     };
     let (controller, send_events) =
         Controller::new(settings, [&client, &leaders_client], [watched.clone(), machines], metrics.clone());
     controller.note_reload();
     let followed = watched.clone();
-    let admin = Arc::new(Admin { metrics: metrics.clone(), watched, controller: controller.clone() });
     let mut background = JoinSet::new();
-    background.spawn(send_events);
-    background.spawn(async {
-        admin::serve(listener, admin).await.unwrap_or_else(|error| tracing::error!(%error, "the admin port broke"));
-    });
-    background.spawn(reload::follow(controller.clone(), metrics, arguments.policy, arguments.inventory));
+    let mut once = None;
+    if let Some(listener) = listener {
+        let admin = Arc::new(Admin { metrics: metrics.clone(), watched, controller: controller.clone() });
+        background.spawn(async {
+            admin::serve(listener, admin).await.unwrap_or_else(|error| tracing::error!(%error, "the admin port broke"));
+        });
+    }
+    if let Some(journal) = journal {
+        let begun = Once::begin(controller.clone(), journal, send_events, stop);
+        (once, stop) = (Some(begun.0), begun.1);
+    } else {
+        background.spawn(send_events);
+        background.spawn(reload::follow(controller.clone(), metrics, arguments.policy, arguments.inventory));
+    }
     // It stands for election until the last answer is written, and no longer.
     let (resign, resigned) = watch::channel(false);
     let candidate = candidate.map(|candidate| tokio::spawn(stand(candidate, followed, resigned)));
     controller.run(client, machine_cluster, stop).await;
+    if let Some(once) = &mut once {
+        once.send_events().await;
+    }
     resign.send_replace(true);
     if let Some(candidate) = candidate {
         candidate.await?;
     }
     tracing::info!("stopped");
-    Ok(())
+    match once {
+        Some(once) => once.end().await,
+        None => Ok(Outcome::Good),
+    }
 }
 
 fn cannot_connect(server: &str, error: &kube::Error) -> anyhow::Error {

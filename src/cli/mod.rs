@@ -5,6 +5,7 @@ mod diagnostic;
 mod diff;
 mod explain;
 mod notes;
+mod once;
 mod policy;
 mod progress;
 mod report;
@@ -18,6 +19,7 @@ use std::io;
 use std::process::ExitCode;
 
 pub use explain::explain;
+pub(crate) use once::print_once;
 pub use policy::policy;
 pub use review::review;
 

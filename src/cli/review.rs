@@ -209,7 +209,12 @@ impl Layout {
 
 /// The names and addresses that are asked for, in one cell.
 pub(super) fn requested(names: &[NameReport]) -> String {
-    let texts: Vec<String> = names.iter().map(|name| plain(&name.value)).collect();
+    joined(names.iter().map(|name| &name.value))
+}
+
+/// Untrusted texts, in one cell.
+pub(super) fn joined<'a>(texts: impl Iterator<Item = &'a String>) -> String {
+    let texts: Vec<String> = texts.map(|text| plain(text)).collect();
     or_dash(Some(texts.join(", ")).filter(|text| !text.is_empty()))
 }
 

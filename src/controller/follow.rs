@@ -156,7 +156,7 @@ impl Controller {
     }
 
     /// Puts every pending request in line.
-    fn push_all(&self) {
+    pub(super) fn push_all(&self) {
         let mut store = self.store.lock();
         store.push_all();
         self.wake_workers(&store);

@@ -11,15 +11,19 @@ mod api;
 mod dns;
 mod event;
 mod follow;
+mod journal;
 mod lead;
 mod machines;
 mod memory;
 mod plan;
 mod queue;
 mod reconcile;
+mod settle;
 mod store;
 
+pub use journal::{Entry, Finding, Journal};
 pub use plan::{Answer, Decision, Plan, Waiting, plan};
+pub use settle::Unsettled;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -69,6 +73,7 @@ pub struct Controller {
     watched: Watches,
     machine_watches: Watches,
     events: Recorder,
+    journal: Option<Arc<Journal>>,
     metrics: Arc<Metrics>,
 }
 
@@ -97,6 +102,8 @@ pub struct Settings {
     pub lease: Option<LeaseName>,
     /// What this instance calls itself, in Events.
     pub identity: String,
+    /// Where to write down what was found of each request, for a run that ends.
+    pub journal: Option<Arc<Journal>>,
 }
 
 impl Controller {
@@ -127,6 +134,7 @@ impl Controller {
             watched,
             machine_watches,
             events,
+            journal: settings.journal,
             metrics,
         };
         (Arc::new(controller), send_events)

@@ -146,6 +146,12 @@ impl Queue {
         self.fresh.len() + self.stale.len()
     }
 
+    /// Whether a request is in line now, or one of the same requestor is being worked on.
+    pub(super) fn is_next(&self, name: &Arc<str>) -> bool {
+        let lane = self.places.get(name).and_then(|(requestor, created)| Some((self.lanes.get(requestor)?, created)));
+        lane.is_some_and(|(lane, created)| lane.busy || lane.ready.contains(&(*created, name.clone())))
+    }
+
     /// When the next request that was put off is due.
     pub(super) fn next_due(&self) -> Option<Instant> {
         self.later.first().map(|(at, _)| *at)

@@ -8,6 +8,7 @@ use thiserror::Error;
 
 use super::api::ApiError;
 use super::event::{Occurrence, Regarding};
+use super::journal::Journal;
 use super::plan::{Answer, ApprovalPatch, Decision, Plan, Waiting, plan};
 use super::store::{Body, Pending};
 use super::{Controller, RELOOK};
@@ -67,6 +68,7 @@ impl Controller {
         }
         if let Err(error) = self.settle(name).await {
             let before = self.store.lock().retry(name, Instant::now());
+            self.note(|journal| journal.failed(name, error.to_string()));
             self.wake.notify_one();
             // The first error of a request and, should it last, every tenth: not a line for each attempt.
             if before.is_multiple_of(10) {
@@ -110,6 +112,7 @@ impl Controller {
             Body::Unread(csr) => {
                 let started = Instant::now();
                 let reading = Arc::new(Reading::of(&csr));
+                self.note(|journal| journal.begin(name, &csr, &reading));
                 self.metrics.evaluation_seconds.observe(started.elapsed().as_secs_f64());
                 self.store.lock().set_reading(name, &reading);
                 Some(reading)
@@ -186,8 +189,16 @@ impl Controller {
         Ok(())
     }
 
+    /// Writes down what was found, where somebody wants to know.
+    fn note(&self, note: impl FnOnce(&Journal)) {
+        if let Some(journal) = &self.journal {
+            note(journal);
+        }
+    }
+
     /// Tells of an answer that is written.
     fn written(&self, name: &Arc<str>, decided: &Decided, answer: &Answer) {
+        self.note(|journal| journal.answered(name, answer, true));
         let approved = answer.decision == Decision::Approved;
         {
             let mut store = self.store.lock();
@@ -213,6 +224,7 @@ impl Controller {
 
     /// Tells of an answer that would be written were it not for audit mode.
     fn tell_answer(&self, name: &Arc<str>, decided: &Decided, answer: &Answer) {
+        self.note(|journal| journal.answered(name, answer, false));
         if !self.store.lock().tell(name, &answer.reasons) {
             return;
         }
@@ -231,6 +243,7 @@ impl Controller {
 
     /// Tells why a request is left pending, unless that was told before, and has it looked at again.
     fn tell_waiting(&self, name: &Arc<str>, decided: &Decided, waiting: &Waiting) {
+        self.note(|journal| journal.left(name, waiting));
         let news = {
             let mut store = self.store.lock();
             store.queue.push_at(name, Instant::now() + waiting.again.unwrap_or(RELOOK).min(RELOOK));

@@ -356,6 +356,20 @@ impl Store {
         counts
     }
 
+    /// How many requests are pending that nothing was told of so far, or that may come to something else at once.
+    pub(super) fn unsettled(&self) -> usize {
+        let pending = self.requests.iter().filter_map(|(name, entry)| match &entry.phase {
+            Phase::Pending(pending) => Some((name, pending)),
+            Phase::Approved { .. } | Phase::Denied | Phase::Failed => None,
+        });
+        pending
+            .filter(|(name, it)| {
+                let is_asking = matches!(it.resolved, Resolved::Asking);
+                it.told.is_none() || it.failures > 0 || is_asking || self.queue.is_next(name)
+            })
+            .count()
+    }
+
     /// When the oldest request without an answer was created.
     pub(super) fn oldest_pending(&self) -> Option<Timestamp> {
         let pending = self.requests.values().filter(|entry| matches!(entry.phase, Phase::Pending(_)));

@@ -62,6 +62,12 @@ impl Leadership {
         self.0.as_ref()?.borrow().uid.as_deref().map(str::to_owned)
     }
 
+    /// How often another instance was seen to take or renew the Lease.
+    #[must_use]
+    pub fn signs_of_others(&self) -> u64 {
+        self.0.as_ref().map_or(0, |receiver| receiver.borrow().seen)
+    }
+
     /// Waits until something is new: a term of this instance, or a sign of life of another one.
     pub async fn changed(&mut self) {
         let changed = match &mut self.0 {

@@ -20,6 +20,7 @@ mod image;
 mod kubelets;
 mod leaders;
 mod machines;
+mod once;
 mod reloads;
 mod startup;
 
@@ -34,6 +35,7 @@ fn main() -> anyhow::Result<()> {
         deferrals::trials(),
         compromised::trials(),
         machines::trials(),
+        once::trials(),
         reloads::trials(),
         dns::trials(),
         faults::trials(),
