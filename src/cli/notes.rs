@@ -6,6 +6,7 @@ use super::report::RequestReport;
 use super::screen;
 use super::source::PolicySource;
 use crate::gather::Snapshot;
+use crate::policy::Source;
 
 /// What has to be known of the policy and the facts.
 pub(super) fn of_source(policy: &PolicySource, snapshot: &Snapshot) -> Vec<String> {
@@ -20,6 +21,14 @@ pub(super) fn of_source(policy: &PolicySource, snapshot: &Snapshot) -> Vec<Strin
     }
     if absent("machines") {
         notes.push("the policy asks for machines, and there are none in the dump".to_owned());
+    }
+    if policy.policy.asks(Source::Dns) {
+        notes.push(if snapshot.is_dump() {
+            "the policy asks DNS, which is not asked for a dump: what has to be confirmed is shown as waiting"
+                .to_owned()
+        } else {
+            "DNS was asked by this machine's /etc/resolv.conf, which need not be the controller's".to_owned()
+        });
     }
     let unprotected: Vec<&str> = [
         ("servicecidrs", "servicecidrs (or give --service-cidr)"),

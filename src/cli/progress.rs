@@ -38,6 +38,11 @@ impl Progress {
         Self::new(u64::try_from(total).ok(), "judging {bar:30} {human_pos} of {human_len} requests, {eta} left")
     }
 
+    /// Of names that are looked up.
+    pub(super) fn of_names(total: usize) -> Self {
+        Self::new(u64::try_from(total).ok(), "asking DNS {bar:30} {human_pos} of {human_len} names, {eta} left")
+    }
+
     fn new(total: Option<u64>, template: &str) -> Self {
         let bar = ProgressBar::with_draw_target(total, ProgressDrawTarget::hidden());
         // A template that is wrong shows nothing, which is no reason to stop.

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::args::{Only, ReviewArguments, ReviewFormat};
 use super::progress::Progress;
 use super::report::{ConditionType, Judge, NameReport, RequestReport, Review, ReviewKind, Summary, VerdictReport};
-use super::source::{self, PolicySource};
+use super::source::{self, PolicySource, Scope};
 use super::table::{Cell, Column, Cut, Table};
 use super::text::{age, count};
 use super::{Outcome, notes, screen};
@@ -22,7 +22,9 @@ use crate::quote::plain;
 pub fn review(arguments: &ReviewArguments) -> anyhow::Result<Outcome> {
     let policy = PolicySource::load(arguments.policy.as_deref())?;
     let inventory = source::inventory(&arguments.source)?;
-    let snapshot = source::snapshot(&arguments.files, &arguments.source, &[&policy.policy])?;
+    let is_meant = |request: &Request| is_meant(arguments.node.as_deref(), request);
+    let scope = Scope { policies: &[&policy.policy], inventory: inventory.as_ref(), is_meant: &is_meant };
+    let snapshot = source::snapshot(&arguments.files, &arguments.source, &scope)?;
     let judge =
         Judge { snapshot: &snapshot, policy: &policy.policy, inventory: inventory.as_ref(), now: Timestamp::now() };
     let mut output = screen::output();
@@ -51,7 +53,8 @@ pub(super) struct Show<'a> {
 impl Show<'_> {
     /// Judges the requests and shows them.
     pub(super) fn show(&self, judge: &Judge<'_>, output: &mut dyn Write) -> anyhow::Result<Told> {
-        let requests: Vec<&Request> = judge.snapshot.requests().iter().filter(|it| self.is_meant(it)).collect();
+        let requests: Vec<&Request> =
+            judge.snapshot.requests().iter().filter(|it| is_meant(self.arguments.node.as_deref(), it)).collect();
         let mut notes = notes::of_source(self.source, judge.snapshot);
         let mut contested = None;
         let other_signers = judge.snapshot.other_signers();
@@ -110,11 +113,11 @@ impl Show<'_> {
             }
         }
     }
+}
 
-    fn is_meant(&self, request: &Request) -> bool {
-        let user = request.csr.spec.username.as_str();
-        self.arguments.node.as_ref().is_none_or(|node| user.strip_prefix("system:node:") == Some(node))
-    }
+/// Whether a request is one of this node, where one is given.
+fn is_meant(node: Option<&str>, request: &Request) -> bool {
+    node.is_none_or(|node| request.csr.spec.username.strip_prefix("system:node:") == Some(node))
 }
 
 impl Only {

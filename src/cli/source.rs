@@ -1,18 +1,23 @@
 //! Where a command has its facts from: a policy, an inventory, and dumps or the live cluster.
 
 use std::cell::RefCell;
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
+use futures::{StreamExt as _, stream};
+use jiff::Timestamp;
 use kube::Client;
 
 use super::args::SourceArguments;
 use super::progress::Progress;
 use super::report::PolicyReport;
 use super::screen;
-use crate::gather::{Gathering, Snapshot, dump, live};
-use crate::identity::Inventory;
+use crate::controller::{Dns, LOOKED_UP_AT_ONCE};
+use crate::gather::{Gathering, Request, Snapshot, dump, live};
+use crate::identity::{Inventory, Resolution, Resolutions};
 use crate::policy::Policy;
+use crate::san::DnsName;
 use crate::{access, client, reload};
 
 /// A policy, and where it is from.
@@ -45,18 +50,22 @@ pub(super) fn inventory(arguments: &SourceArguments) -> anyhow::Result<Option<In
     arguments.inventory.as_deref().map(|path| reload::read(path, "inventory", Inventory::load)).transpose()
 }
 
-/// Gathers all that decisions under these policies rest on.
-pub(super) fn snapshot(
-    files: &[PathBuf],
-    arguments: &SourceArguments,
-    policies: &[&Policy],
-) -> anyhow::Result<Snapshot> {
+/// What is to be judged, and by what.
+pub(super) struct Scope<'a> {
+    pub(super) policies: &'a [&'a Policy],
+    pub(super) inventory: Option<&'a Inventory>,
+    /// Which of the requests.
+    pub(super) is_meant: &'a dyn Fn(&Request) -> bool,
+}
+
+/// Gathers all that decisions rest on. Of a live cluster's requests, the names are looked up that have to be.
+pub(super) fn snapshot(files: &[PathBuf], arguments: &SourceArguments, scope: &Scope<'_>) -> anyhow::Result<Snapshot> {
     let gathering = Gathering::new(arguments.cluster_domain.clone(), arguments.service_cidr.clone());
     if files.is_empty() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        return runtime.block_on(from_cluster(gathering, arguments, policies));
+        return runtime.block_on(from_cluster(gathering, arguments, scope));
     }
-    from_files(gathering, files, policies)
+    from_files(gathering, files, scope.policies)
 }
 
 fn from_files(gathering: Gathering, files: &[PathBuf], policies: &[&Policy]) -> anyhow::Result<Snapshot> {
@@ -73,17 +82,30 @@ fn from_files(gathering: Gathering, files: &[PathBuf], policies: &[&Policy]) -> 
 async fn from_cluster(
     gathering: Gathering,
     arguments: &SourceArguments,
-    policies: &[&Policy],
+    scope: &Scope<'_>,
 ) -> anyhow::Result<Snapshot> {
     screen::log(arguments.verbosity);
     let (client, server) = connect(arguments).await?;
-    for policy in policies {
+    for policy in scope.policies {
         access::check_reading(&client, &server, policy).await?;
     }
     let progress = Progress::of_objects();
-    live::gather(&client, gathering, policies, &|count| progress.set(count))
+    let mut snapshot = live::gather(&client, gathering, scope.policies, &|count| progress.set(count))
         .await
-        .with_context(|| format!("cannot read the cluster {server}"))
+        .with_context(|| format!("cannot read the cluster {server}"))?;
+    drop(progress);
+    let names = snapshot.to_resolve(scope.policies, scope.inventory, Timestamp::now(), scope.is_meant);
+    snapshot.set_resolved(look_up(names).await);
+    Ok(snapshot)
+}
+
+/// Asks DNS for names as the controller does, by the resolver of the machine that this runs on.
+async fn look_up(names: HashSet<DnsName>) -> Resolutions {
+    let progress = Progress::of_names(names.len());
+    let dns = Dns::new();
+    let answers = stream::iter(names).map(|name| dns.look_up(name)).buffer_unordered(LOOKED_UP_AT_ONCE);
+    let answers: Vec<(DnsName, Resolution)> = answers.inspect(|_| progress.add(1)).collect().await;
+    answers.into_iter().collect()
 }
 
 /// Connects to the live cluster. Gives the client, and the API server's address.

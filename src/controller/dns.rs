@@ -26,10 +26,10 @@ const MAX_TTL: Duration = Duration::from_secs(30);
 /// How many answers are kept.
 const CACHE: u64 = 4096;
 /// How many requests are looked up at once.
-const AT_ONCE: usize = 64;
+pub(crate) const AT_ONCE: usize = 64;
 
 /// The resolver, as `/etc/resolv.conf` has it.
-pub(super) struct Dns {
+pub(crate) struct Dns {
     /// Why there is none, in a sentence.
     resolver: Result<TokioResolver, String>,
     turns: Semaphore,
@@ -37,16 +37,22 @@ pub(super) struct Dns {
 
 impl Dns {
     /// Reads the system's configuration.
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let resolver = system().map_err(|error| format!("/etc/resolv.conf cannot be used: {error}"));
         Self { resolver, turns: Semaphore::new(AT_ONCE) }
     }
 
-    /// Looks up names all at once.
+    /// Looks up names all at once, when it is their turn.
     async fn resolve(&self, names: Vec<DnsName>) -> Resolutions {
         let _turn = self.turns.acquire().await;
         let answers = join_all(names.iter().map(|name| self.resolve_one(name))).await;
         names.into_iter().zip(answers).collect()
+    }
+
+    /// Looks up one name.
+    pub(crate) async fn look_up(&self, name: DnsName) -> (DnsName, Resolution) {
+        let answer = self.resolve_one(&name).await;
+        (name, answer)
     }
 
     async fn resolve_one(&self, name: &DnsName) -> Resolution {

@@ -21,6 +21,7 @@ mod reconcile;
 mod settle;
 mod store;
 
+pub(crate) use dns::{AT_ONCE as LOOKED_UP_AT_ONCE, Dns};
 pub use journal::{Entry, Finding, Journal};
 pub use plan::{Answer, Decision, Plan, Waiting, plan};
 pub use settle::Unsettled;
@@ -44,7 +45,6 @@ use crate::metrics::Metrics;
 use crate::policy::Policy;
 use crate::watch::{Health, Watches};
 use api::Cluster;
-use dns::Dns;
 use event::Recorder;
 use memory::Memory;
 use store::Store;

@@ -16,7 +16,7 @@ use crate::identity::{
 };
 use crate::policy::{Evaluation, Facts, Policy, Source, evaluate};
 use crate::request::Reading;
-use crate::san::San;
+use crate::san::{DnsName, San};
 use crate::verdict::Unavailable;
 
 /// What is called `machines` of whichever API group.
@@ -83,12 +83,13 @@ pub struct Snapshot {
     machines: MachineIndex,
     no_machines: MachineIndex,
     protected: Protected,
-    /// Nobody has asked DNS.
+    /// What DNS said, as far as it was asked.
     dns: Resolutions,
     requests: Vec<Request>,
     created: HashMap<String, Vec<Timestamp>>,
     other_signers: HashSet<String>,
     absent: Vec<&'static str>,
+    is_dump: bool,
     has_history: bool,
 }
 
@@ -115,6 +116,40 @@ impl Snapshot {
     #[must_use]
     pub fn absent(&self) -> &[&'static str] {
         &self.absent
+    }
+
+    /// Whether it comes from files, and all that can be known is in them.
+    #[must_use]
+    pub fn is_dump(&self) -> bool {
+        self.is_dump
+    }
+
+    /// The names that have to be looked up, for these requests, before they can be judged by these policies.
+    #[must_use]
+    pub fn to_resolve(
+        &self,
+        policies: &[&Policy],
+        inventory: Option<&Inventory>,
+        now: Timestamp,
+        is_meant: &dyn Fn(&Request) -> bool,
+    ) -> HashSet<DnsName> {
+        let mut names = HashSet::new();
+        let asking: Vec<&Policy> = policies.iter().copied().filter(|policy| policy.asks(Source::Dns)).collect();
+        if asking.is_empty() {
+            return names;
+        }
+        for request in self.requests.iter().filter(|request| is_meant(request)) {
+            let reading = Reading::of(&request.csr);
+            for policy in &asking {
+                names.extend(self.judge(request, &reading, policy, inventory, now).to_resolve().cloned());
+            }
+        }
+        names
+    }
+
+    /// Takes in what came of looking them up.
+    pub fn set_resolved(&mut self, answers: Resolutions) {
+        self.dns = answers;
     }
 
     /// Whether it is known in what order contested names and addresses were claimed: as far as a controller has written
@@ -277,7 +312,7 @@ impl Gathering {
         };
         let kinds = PLURALS.iter().copied().chain([MACHINES]);
         let absent = kinds.filter(|kind| !self.present.contains(kind) && asked(kind)).collect();
-        self.finish(absent)
+        Snapshot { is_dump: true, ..self.finish(absent) }
     }
 
     /// What there is in a live cluster. What is absent does not exist.
@@ -323,6 +358,7 @@ impl Gathering {
             created,
             other_signers: self.other_signers,
             absent,
+            is_dump: false,
             has_history,
         }
     }

@@ -150,6 +150,20 @@ fn what_is_missing_in_a_dump_is_told() {
     assert_snapshot!("nothing that the policy asks for", serde_yaml::to_string(&report["notes"]).unwrap());
 }
 
+/// A dump says nothing of what DNS says.
+#[test]
+fn what_dns_has_to_confirm_waits_in_a_dump() {
+    let dump = Dump::default()
+        .request("csr-1", AGO, json!({"node": "worker-1", "dns": ["worker-1"], "ip": ["10.0.0.1"]}))
+        .request("csr-2", AGO, json!({"node": "worker-2", "ip": ["10.0.0.2"]}))
+        .node("worker-1", &["worker-1", "10.0.0.1"])
+        .node("worker-2", &["10.0.0.2"])
+        .surroundings();
+    let policy = POLICY.replace("{name: every-node}", "{name: named, identity: {sources: [node, dns]}}");
+    let folder = Folder::with(&[("cluster.json", &dump.json()), ("policy.yaml", &policy)]);
+    assert_snapshot!(folder.run(&["review", "-f", "cluster.json", "--policy", "policy.yaml", "-o", "wide"]));
+}
+
 /// A controller that has seen who was first has written it down; a dump that has that knows it.
 #[test]
 fn a_dump_with_the_order_of_claims_knows_who_was_first() {

@@ -17,12 +17,12 @@ use libtest_mimic::Trial;
 use serde_json::{Value, from_value, json};
 
 use crate::case_file::{Case, CaseFile, Node as CaseNode};
-use crate::dumped;
 use crate::fixture::{Answer, SOON, alone};
 use crate::harness::control_plane::{ControlPlane, Options};
 use crate::harness::controller::{self, Controller};
 use crate::harness::{account, approval, wait};
-use crate::machines;
+use crate::reviewed::Reviewed;
+use crate::{machines, reviewed};
 
 pub fn trials() -> Vec<Trial> {
     vec![alone("cases::come_to_the_same_in_a_cluster_as_offline", every_case)]
@@ -259,9 +259,9 @@ impl Bench {
     }
 
     /// What `review` says of a request, on a dump in YAML or JSON by turns.
-    fn review(&self, name: &str) -> Result<dumped::Reviewed> {
+    fn review(&self, name: &str) -> Result<Reviewed> {
         let format = if self.compared.is_multiple_of(2) { "yaml" } else { "json" };
-        dumped::review(&self.control_plane, format, &self.policy, &self.flags, name)
+        reviewed::in_dump(&self.control_plane, format, &self.policy, &self.flags, name)
     }
 
     /// Files a request as its requestor. Gives its name; none where the API server itself refuses it.

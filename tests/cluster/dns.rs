@@ -12,6 +12,7 @@ use crate::harness::approval;
 use crate::harness::control_plane::{ControlPlane, Options};
 use crate::harness::dns::DnsServer;
 use crate::harness::requests::Request;
+use crate::reviewed;
 
 pub fn trials() -> Vec<Trial> {
     vec![alone("dns::confirms_names_or_makes_them_wait", confirms)]
@@ -61,6 +62,11 @@ async fn confirms() -> Result<()> {
     cluster.wait_deferred(&foreign, "NameNotOwned").await?;
     ensure!(!dns.was_asked("vault.example.com") && !dns.was_asked("named-3.example.com"));
 
+    // A person's review asks DNS too, and comes to the same.
+    let reviewed = reviewed::live(&cluster.control_plane, &policy, &elsewhere)?;
+    ensure!(reviewed.verdict == "defer" && reviewed.reason == "NameNotOwned", "{reviewed:?}");
+    ensure!(reviewed.message.contains("10.26.9.9"), "{reviewed:?}");
+
     dns.set_silent(true);
     let silent = cluster.file_as_node("named-4", &request(4)?).await?.name_any();
     cluster.answer_to("plain-1", &Request::of_node("plain-1").dns("plain-1")?).await?.ensure_approved()?;
@@ -69,10 +75,14 @@ async fn confirms() -> Result<()> {
 
     dns.set("named-2.example.com", &["10.26.0.2"])?;
     dns.set("named-4.example.com", &["10.26.0.4"])?;
+    let reviewed = reviewed::live(&cluster.control_plane, &policy, &silent)?;
+    ensure!(reviewed.reason == "SourceUnavailable" && reviewed.message.contains("cannot be looked up"), "{reviewed:?}");
     dns.set_silent(false);
     for name in [&elsewhere, &silent] {
         let decided = approval::wait_decided(&cluster.admin(), name, ASKED_AGAIN).await?;
         ensure!(approval::decision(&decided).is_some_and(|it| it.type_ == "Approved"), "{:?}", decided.status);
+        let reviewed = reviewed::live(&cluster.control_plane, &policy, name)?;
+        ensure!(reviewed.verdict == "approve" && !reviewed.differs, "{reviewed:?}");
     }
     cluster.ensure_pending(&foreign).await
 }

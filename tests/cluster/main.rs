@@ -13,7 +13,6 @@ mod compromised;
 mod deferrals;
 mod denials;
 mod dns;
-mod dumped;
 mod faults;
 mod fixture;
 mod image;
@@ -22,6 +21,7 @@ mod leaders;
 mod machines;
 mod once;
 mod reloads;
+mod reviewed;
 mod startup;
 
 use libtest_mimic::{Arguments, Trial};

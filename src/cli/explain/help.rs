@@ -47,7 +47,8 @@ pub(super) fn of_deferral(reason: &DeferReason) -> String {
             format!("give a dump that has them: kubectl get {objects} -A -o yaml")
         }
         DeferReason::SourceUnavailable(Unavailable::NotResolved(_)) => {
-            "nothing: DNS is all that is left to ask, and the controller asks it".to_owned()
+            "look at the live cluster, without -f: DNS is all that is left to ask, and is not asked for a dump"
+                .to_owned()
         }
         DeferReason::SourceUnavailable(Unavailable::Resolver { .. }) => {
             "have the servers in /etc/resolv.conf answer; or take dns out of the rule's identity.sources".to_owned()

@@ -13,7 +13,7 @@ use jiff::Timestamp;
 
 use super::args::{ExplainArguments, ExplainFormat};
 use super::report::{Judge, VerdictReport};
-use super::source::{self, PolicySource};
+use super::source::{self, PolicySource, Scope};
 use super::{Outcome, notes, screen};
 use crate::gather::{Request, Snapshot};
 use crate::quote::plain;
@@ -26,7 +26,9 @@ pub(super) use report::Explanation;
 pub fn explain(arguments: &ExplainArguments) -> anyhow::Result<Outcome> {
     let policy = PolicySource::load(arguments.policy.as_deref())?;
     let inventory = source::inventory(&arguments.source)?;
-    let snapshot = source::snapshot(&arguments.files, &arguments.source, &[&policy.policy])?;
+    let is_meant = |request: &Request| arguments.request.as_deref().is_none_or(|name| name == request.name());
+    let scope = Scope { policies: &[&policy.policy], inventory: inventory.as_ref(), is_meant: &is_meant };
+    let snapshot = source::snapshot(&arguments.files, &arguments.source, &scope)?;
     let request = find(&snapshot, arguments.request.as_deref())?;
     let now = Timestamp::now();
     let judge = Judge { snapshot: &snapshot, policy: &policy.policy, inventory: inventory.as_ref(), now };

@@ -1,4 +1,4 @@
-//! `review` on a dump of a real cluster, as kubectl makes it.
+//! What `review` says of a real cluster, live or in a dump that kubectl makes of it.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -26,8 +26,8 @@ pub struct Reviewed {
     pub differs: bool,
 }
 
-/// Dumps the cluster as `-o FORMAT` does, and reviews what it says of a request by a policy, with further flags.
-pub fn review(
+/// Reviews a dump of the cluster, in a format of kubectl's, and gives what it says of a request.
+pub fn in_dump(
     control_plane: &ControlPlane,
     format: &str,
     policy: &Path,
@@ -37,14 +37,19 @@ pub fn review(
     let dump: PathBuf = control_plane.directory().join(format!("dump.{format}"));
     let text = kubectl::run(&control_plane.kubeconfig(), &["get", KINDS, "--all-namespaces", "-o", format])?;
     std::fs::write(&dump, text)?;
-    let output = Command::new(program())
-        .args(["review", "-o", "jsonl", "--policy"])
-        .arg(policy)
-        .arg("-f")
-        .arg(&dump)
-        .args(flags)
-        .env_clear()
-        .output()?;
+    let arguments = [&[format!("--filename={}", dump.display())], flags].concat();
+    review(policy, &arguments, request)
+}
+
+/// Reviews the cluster itself, and gives what it says of a request.
+pub fn live(control_plane: &ControlPlane, policy: &Path, request: &str) -> Result<Reviewed> {
+    review(policy, &[format!("--kubeconfig={}", control_plane.kubeconfig().display())], request)
+}
+
+fn review(policy: &Path, arguments: &[String], request: &str) -> Result<Reviewed> {
+    let mut command = Command::new(program());
+    command.args(["review", "-o", "jsonl", "--policy"]).arg(policy).args(arguments);
+    let output = command.env_clear().output()?;
     let said = String::from_utf8_lossy(&output.stderr);
     ensure!(matches!(output.status.code(), Some(0 | 2)), "review ended with {}: {said}", output.status);
     let stdout = String::from_utf8(output.stdout)?;
