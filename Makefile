@@ -4,7 +4,7 @@ CARGO_DENY = target/tools/cargo-deny@0.20.2/bin/cargo-deny
 CARGO_CYCLONEDX = target/tools/cargo-cyclonedx@0.5.9/bin/cargo-cyclonedx
 
 .PHONY: help demo test prerequisites lint unit differential cluster matrix chart image image-test picture licenses sbom
-.PHONY: measure-review
+.PHONY: install release measure-review
 
 help: ## Show what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,6 +34,19 @@ chart: prerequisites ## Package the chart into target/chart
 	mkdir -p target/chart
 	cargo run --quiet --example tool -- helm package charts/countersign --destination target/chart
 
+# Files for packagers: make install DESTDIR=… PREFIX=/usr; a program that is built already: PROGRAM=…
+install: $(if $(PROGRAM),,release) ## Install the program, kubectl's plugin and completions (PREFIX=/usr/local, DESTDIR)
+	install -D -m 755 $(INSTALLED) $(AT)/bin/countersign
+	ln -sf countersign $(AT)/bin/kubectl-countersign
+	ln -sf countersign $(AT)/bin/kubectl_complete-countersign
+	install -d $(AT)/share/bash-completion/completions $(AT)/share/zsh/site-functions $(AT)/share/fish/vendor_completions.d
+	$(INSTALLED) completions bash > $(AT)/share/bash-completion/completions/countersign
+	$(INSTALLED) completions zsh > $(AT)/share/zsh/site-functions/_countersign
+	$(INSTALLED) completions fish > $(AT)/share/fish/vendor_completions.d/countersign.fish
+
+release:
+	cargo build --locked --release --bin countersign
+
 # Where no base image can be pulled, PREBUILT=1 has the program compiled here, and the image only hold it.
 image: $(if $(PREBUILT),target/image/countersign) ## Build the image, with Docker or else buildah (PREBUILT=1: compile outside of it)
 	$(ENGINE) build --tag $(IMAGE) --build-arg VERSION=$(VERSION) --build-arg REVISION="$$(git rev-parse HEAD)" \
@@ -51,8 +64,7 @@ image-test: image ## Run the image on a real control plane, as its user and with
 	test "$$($(CONFIG_OF_IMAGE))" = "65532:65532 [/countersign]"
 	IMAGE_FILES="$$(pwd)/target/image/files" cargo test --test cluster -- image::
 
-measure-review: ## Measure a review of 15,000 Nodes and 20,000 requests (see docs/performance.md)
-	cargo build --release --bin countersign
+measure-review: release ## Measure a review of 15,000 Nodes and 20,000 requests (see docs/performance.md)
 	cargo run --quiet --example large-dump -- "$${CARGO_TARGET_DIR:-target}/release/countersign" target/large-dump
 
 picture: prerequisites target/image/countersign ## Draw the dashboard as a real Prometheus sees a real controller
@@ -81,6 +93,9 @@ prerequisites:
 	command -v cc >/dev/null || missing="$$missing\n  cc (a C compiler, such as the package gcc or clang)"; \
 	if [ -n "$$missing" ]; then printf "needed, but not found:$$missing\n" >&2; exit 1; fi
 
+PREFIX ?= /usr/local
+AT = "$(DESTDIR)$(PREFIX)"
+INSTALLED = "$(or $(PROGRAM),$${CARGO_TARGET_DIR:-target}/release/countersign)"
 RUST = $(shell sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
 VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
 HOST = $(shell rustc --version --verbose | sed -n 's/^host: //p')

@@ -6,18 +6,24 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use ipnet::IpNet;
 
-use crate::cli::args::{ExplainArguments, PolicyArguments, ReviewArguments};
+use crate::cli::args::{CompletionsArguments, ExplainArguments, PolicyArguments, ReviewArguments};
 use crate::identity::ClusterDomain;
 use crate::lease::LeaseName;
 
 /// Approves or denies kubelet-serving CertificateSigningRequests by node identity and policy.
 #[derive(Debug, Parser)]
-#[command(name = "countersign", version, about, max_term_width = 100)]
+#[command(name = "countersign", version, about, max_term_width = 100, after_help = EXAMPLES)]
 pub struct Arguments {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
 }
+
+const EXAMPLES: &str = "\
+Examples:
+  countersign review
+  countersign explain csr-x7k2p
+  countersign run --policy policies/default.yaml --kubeconfig admin.conf";
 
 const REVIEW_EXAMPLES: &str = "\
 Examples:
@@ -35,6 +41,9 @@ pub enum Command {
     ///
     /// Follows CertificateSigningRequests of the signer kubernetes.io/kubelet-serving and Nodes, decides about each
     /// request by the policy, and writes the condition Approved or Denied. What may still become right is left pending.
+    ///
+    /// With --once, exits with 2 if anything is denied, or would be in audit mode, and with 1 if not everything could be
+    /// settled.
     #[command(after_help = "Examples:\n  countersign run --policy policies/default.yaml --kubeconfig admin.conf\n  \
                             countersign run --policy policies/default.yaml --kubeconfig admin.conf --once")]
     Run(Box<RunArguments>),
@@ -61,7 +70,16 @@ pub enum Command {
     Explain(ExplainArguments),
 
     /// Check policy files, and run their cases
+    #[command(after_help = "Examples:\n  countersign policy validate policy.yaml\n  \
+                            countersign policy diff policy.yaml new-policy.yaml")]
     Policy(PolicyArguments),
+
+    /// Print the script by which a shell completes this program's commands and flags
+    ///
+    /// `make install` puts the scripts where shells look for them.
+    #[command(after_help = "Examples:\n  source <(countersign completions bash)\n  \
+                            countersign completions fish > ~/.config/fish/completions/countersign.fish")]
+    Completions(CompletionsArguments),
 }
 
 /// Flags of `countersign run`.
@@ -109,8 +127,6 @@ pub struct RunArguments {
     pub no_lease: bool,
 
     /// Answer what is pending, show what was written, and end; waits for the Lease, and serves no metrics
-    ///
-    /// Ends with 2 if anything is denied, or would be in audit mode, and with 1 if not everything could be settled.
     #[arg(long, conflicts_with = "admin_address")]
     pub once: bool,
 

@@ -1,11 +1,11 @@
 //! The program: reads the command line, sets up the log, runs the command, and turns an error into one line.
 
+use std::ffi::OsString;
 use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
-use clap::Parser as _;
 use countersign::args::{Arguments, Command, LogFormat, RunArguments};
-use countersign::cli::{self, Outcome};
+use countersign::cli::{self, Invocation, Outcome};
 use tracing_subscriber::EnvFilter;
 
 /// What is logged unless RUST_LOG says otherwise. The client library reports each failed request as an error, which
@@ -14,7 +14,14 @@ const LOG: &str = "info,kube_client=off,kube_runtime=off,tower=warn,hyper=warn";
 
 /// Exits with 0 when all is good, 1 for wrong usage and whatever fails, 2 when something is denied or would change.
 fn main() -> ExitCode {
-    let arguments = match Arguments::try_parse() {
+    let words: Vec<OsString> = std::env::args_os().collect();
+    let invocation = Invocation::of(words.first().map(OsString::as_os_str));
+    if invocation == Invocation::Completion {
+        // Nobody is told where that fails: a shell shows nothing.
+        let done = cli::complete_for_kubectl(words.into_iter().skip(1));
+        return if done.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+    }
+    let arguments = match invocation.parse(words) {
         Ok(arguments) => arguments,
         Err(message) => {
             // Nothing is to be done where that fails: there is nowhere to say so.
@@ -38,6 +45,7 @@ fn start(arguments: Arguments) -> anyhow::Result<Outcome> {
         Command::Review(arguments) => cli::review(&arguments),
         Command::Explain(arguments) => cli::explain(&arguments),
         Command::Policy(arguments) => cli::policy(&arguments.command),
+        Command::Completions(arguments) => cli::completions(&arguments),
     }
 }
 

@@ -239,3 +239,22 @@ pub enum SchemaKind {
     /// What `countersign policy diff -o json` prints.
     Diff,
 }
+
+/// Flags of `countersign completions`.
+#[derive(Debug, Args)]
+pub struct CompletionsArguments {
+    /// For which shell
+    #[arg(value_name = "SHELL")]
+    pub shell: Shell,
+}
+
+/// The shells that there are completions for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Shell {
+    /// GNU's shell.
+    Bash,
+    /// The Z shell.
+    Zsh,
+    /// The friendly interactive shell.
+    Fish,
+}

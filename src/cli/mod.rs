@@ -1,11 +1,13 @@
 //! The commands for people: the same decision as the controller's, shown instead of written.
 
 pub mod args;
+mod completions;
 mod diagnostic;
 mod diff;
 mod explain;
 mod notes;
 mod once;
+mod plugin;
 mod policy;
 mod progress;
 mod report;
@@ -18,8 +20,10 @@ mod text;
 use std::io;
 use std::process::ExitCode;
 
+pub use completions::completions;
 pub use explain::explain;
 pub(crate) use once::print_once;
+pub use plugin::{Invocation, complete_for_kubectl};
 pub use policy::policy;
 pub use review::review;
 

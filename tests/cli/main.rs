@@ -8,6 +8,8 @@ mod diff;
 mod dump;
 mod explain;
 mod folder;
+mod install;
 mod policy;
+mod reference;
 mod review;
 mod terminal;

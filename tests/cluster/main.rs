@@ -20,6 +20,7 @@ mod kubelets;
 mod leaders;
 mod machines;
 mod once;
+mod plugin;
 mod reloads;
 mod reviewed;
 mod startup;
@@ -36,6 +37,7 @@ fn main() -> anyhow::Result<()> {
         compromised::trials(),
         machines::trials(),
         once::trials(),
+        plugin::trials(),
         reloads::trials(),
         dns::trials(),
         faults::trials(),
