@@ -24,7 +24,7 @@ pub struct CertificateSigningRequest {
 /// `spec` of a CertificateSigningRequest. All but `request`, `usages`, `signerName` and `expirationSeconds` is
 /// written by the API server from the requestor's authentication.
 #[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", expecting = "the spec of a CertificateSigningRequest")]
 pub struct Spec {
     /// The PEM-encoded PKCS#10 request.
     pub request: RequestBytes,

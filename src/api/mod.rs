@@ -50,7 +50,7 @@ use serde::{Deserialize, Deserializer};
 /// Reads the seven fields of metadata that are used and skips the others.
 fn metadata<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ObjectMeta, D::Error> {
     #[derive(Deserialize)]
-    #[serde(rename_all = "camelCase")]
+    #[serde(rename_all = "camelCase", expecting = "the metadata of an object")]
     struct Metadata {
         name: Option<String>,
         namespace: Option<String>,

@@ -190,6 +190,17 @@ fn a_dump_with_the_order_of_claims_knows_who_was_first() {
     assert_snapshot!("order known", folder.run(&["review", "-f", "known.json"]));
 }
 
+/// A short text that would be a long one if every alias were followed.
+fn bomb() -> String {
+    let lines: String = (0..9)
+        .map(|level| match level {
+            0 => "  a0: &a0 [x, x, x, x, x, x, x, x, x]\n".to_owned(),
+            _ => format!("  a{level}: &a{level} [{}]\n", vec![format!("*a{}", level - 1); 9].join(", ")),
+        })
+        .collect();
+    format!("spec:\n{lines}apiVersion: v1\nkind: Node\nmetadata: {{name: a}}\n")
+}
+
 #[test]
 fn bad_input_is_told_with_its_file_and_line() {
     let (yaml, json) = (cluster().yaml(), cluster().json());
@@ -205,12 +216,28 @@ fn bad_input_is_told_with_its_file_and_line() {
              signerName: kubernetes.io/kubelet-serving\n  request: '!!!'\n",
         ),
         ("no-kind.yaml", "apiVersion: v1\nitems:\n- metadata:\n    name: a\nkind: List\n"),
+        ("table.txt", "NAME    AGE   SIGNERNAME\ncsr-1   3m    kubernetes.io/kubelet-serving\n"),
+        ("long.txt", &"word ".repeat(100_000)),
+        (
+            "spec.yaml",
+            "apiVersion: certificates.k8s.io/v1\nkind: CertificateSigningRequest\nmetadata: {name: a}\nspec: []\n",
+        ),
+        ("metadata.json", "{\"apiVersion\": \"v1\", \"kind\": \"Node\", \"metadata\":\n5}"),
+        ("items.yaml", "apiVersion: v1\nkind: List\nitems: {a: b}\n"),
+        ("tab.yaml", "apiVersion: v1\nkind: List\nitems:\n- apiVersion: v1\n\tkind: Node\n"),
+        ("deep.json", &format!("{{\"metadata\": {}1{}}}", "{\"a\": ".repeat(100_000), "}".repeat(100_000))),
+        ("bomb.yaml", &bomb()),
         ("bad-time.yaml", "apiVersion: v1\nkind: Node\nmetadata: {name: a, creationTimestamp: yesterday}\n"),
         ("cluster.yaml", &yaml),
+        ("nothing.yaml", "apiVersion: v1\nitems: []\nkind: List\n"),
+        ("good.yaml", POLICY),
         ("policy.yaml", "apiVersion: countersign/v1\nkind: ServingPolicy\nrules:\n- name: a\n  dnsNamse: {}\n"),
         ("inventory.yaml", "apiVersion: countersign/v1\nkind: NodeInventory\nnodes:\n- {name: a, adresses: []}\n"),
     ]);
     folder.write("junk.yaml", [0x7f, b'E', b'L', b'F', 0, 1, 2, 0xff, b'\n', 0xfe]);
+    folder.write("junk.json", b"{\"apiVersion\": \"v1\", \"kind\": \"N\xff\"}");
+    // As an older PowerShell writes what is sent to a file.
+    folder.write("utf-16.yaml", "\u{feff}kind: List\n".encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<_>>());
     let mut told = String::new();
     let files = [
         "text.yaml",
@@ -221,7 +248,17 @@ fn bad_input_is_told_with_its_file_and_line() {
         "no-base64.yaml",
         "no-kind.yaml",
         "bad-time.yaml",
+        "table.txt",
+        "long.txt",
+        "spec.yaml",
+        "metadata.json",
+        "items.yaml",
+        "tab.yaml",
+        "deep.json",
+        "bomb.yaml",
         "junk.yaml",
+        "junk.json",
+        "utf-16.yaml",
         "none.yaml",
         ".",
     ];
@@ -234,6 +271,10 @@ fn bad_input_is_told_with_its_file_and_line() {
         note(folder.run(&["review", "-f", file]));
     }
     note(folder.run_with_input(&["review", "-f", "-"], b"hello"));
+    note(folder.run(&["explain", "-f", "text.yaml"]));
+    note(folder.run(&["explain", "-f", "nothing.yaml"]));
+    note(folder.run(&["policy", "diff", "good.yaml", "good.yaml", "-f", "truncated.json"]));
+    note(folder.run(&["policy", "diff", "good.yaml", "junk.yaml", "-f", "cluster.yaml"]));
     note(folder.run(&["review", "-f", "cluster.yaml", "--policy", "policy.yaml"]));
     note(folder.run(&["review", "-f", "cluster.yaml", "--inventory", "inventory.yaml"]));
     note(folder.run(&["review"]));

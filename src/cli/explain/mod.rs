@@ -61,6 +61,7 @@ fn find<'s>(snapshot: &'s Snapshot, name: Option<&str>) -> anyhow::Result<&'s Re
     let Some(name) = name else {
         return match snapshot.requests() {
             [one] => Ok(one),
+            [] => anyhow::bail!("there are no requests for kubelets' serving certificates"),
             all => anyhow::bail!("say which of {} requests: countersign explain CSR", all.len()),
         };
     };

@@ -28,5 +28,9 @@ fn problem(error: &serde_json::Error, sink: &Sink<'_>) -> Problem {
     let (line, column) = (error.line(), error.column());
     let message = error.to_string().replace(&format!(" at line {line} column {column}"), "");
     let message = if column > 0 { format!("column {column}: {message}") } else { message };
-    Problem::Content { line: Some(line).filter(|line| *line > 0), kind: sink.reading(), message }
+    Problem::Content {
+        line: Some(line).filter(|line| *line > 0),
+        kind: sink.reading(),
+        message: Problem::short(&message),
+    }
 }

@@ -47,6 +47,18 @@ pub(crate) enum Problem {
 }
 
 impl Problem {
+    /// A reader's message, which may quote all that there is, cut down to what people read.
+    fn short(message: &str) -> String {
+        const KEPT: usize = 150;
+        let (count, chars) = (message.chars().count(), message.chars());
+        if count <= 2 * KEPT {
+            return message.to_owned();
+        }
+        let start: String = chars.clone().take(KEPT).collect();
+        let end: String = chars.skip(count - KEPT).collect();
+        format!("{start} … {end}")
+    }
+
     fn at(line: usize, message: String) -> Self {
         Self::Content { line: Some(line), kind: None, message }
     }

@@ -197,7 +197,7 @@ impl Reader<'_, '_> {
         let text = shift(&text, from);
         // The path to the field begins at the item, which is read as the only one of a list.
         let text = text.strip_prefix(".[0]").map_or(text.as_str(), |text| text.trim_start_matches(['.', ':', ' ']));
-        Problem::Content { line: Some(line), kind: self.sink.reading(), message: text.to_owned() }
+        Problem::Content { line: Some(line), kind: self.sink.reading(), message: Problem::short(text) }
     }
 }
 
