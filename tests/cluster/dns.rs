@@ -7,12 +7,12 @@ use anyhow::{Result, ensure};
 use kube::ResourceExt;
 use libtest_mimic::Trial;
 
-use crate::fixture::{Cluster, alone};
+use crate::fixture::{Cluster, SOON, alone};
 use crate::harness::approval;
 use crate::harness::control_plane::{ControlPlane, Options};
 use crate::harness::dns::DnsServer;
 use crate::harness::requests::Request;
-use crate::reviewed;
+use crate::{once, reviewed};
 
 pub fn trials() -> Vec<Trial> {
     vec![alone("dns::confirms_names_or_makes_them_wait", confirms)]
@@ -34,7 +34,7 @@ async fn confirms() -> Result<()> {
     let dns = DnsServer::start(control_plane.directory(), "example.com").await?;
     let policy = control_plane.directory().join("policy.yaml");
     std::fs::write(&policy, POLICY)?;
-    let cluster = Cluster::start_in(control_plane, &policy, &[]).await?;
+    let mut cluster = Cluster::start_in(control_plane, &policy, &[]).await?;
     let address = |number: u8| IpAddr::from([10, 26, 0, number]);
     for number in 1..=4 {
         let (node, address) = (format!("named-{number}"), address(number).to_string());
@@ -84,5 +84,16 @@ async fn confirms() -> Result<()> {
         let reviewed = reviewed::live(&cluster.control_plane, &policy, name)?;
         ensure!(reviewed.verdict == "approve" && !reviewed.differs, "{reviewed:?}");
     }
-    cluster.ensure_pending(&foreign).await
+    cluster.ensure_pending(&foreign).await?;
+
+    // A run that is to end does not wait for an answer that does not come, and neither does anybody else in it.
+    cluster.controller.process().terminate(SOON).await?;
+    dns.set_silent(true);
+    let silent = cluster.file_as_node("named-4", &request(4)?).await?.name_any();
+    let plain = cluster.file_as_node("plain-1", &Request::of_node("plain-1").dns("plain-1")?).await?.name_any();
+    let run = once::run(&cluster, &policy.display().to_string(), &["--no-lease"]).await?;
+    let names = ["named-4,", "named-4.example.com,", "10.26.0.4"];
+    run.ensure_row(&[&[silent.as_str(), "named-4", "defer", "-", "SourceUnavailable"], &names[..]].concat())?;
+    run.ensure_row(&[&plain, "plain-1", "approve", "Approved", "-", "plain-1"])?;
+    run.ensure_failed("not everything could be asked, for 1 of the requests: named-4")
 }
