@@ -3,6 +3,7 @@
 mod admission;
 mod missing;
 mod permissions;
+mod stranger;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -31,6 +32,7 @@ pub fn trials() -> Vec<Trial> {
         alone("chart::an_admission_policy_binds_its_account_whatever_it_may", admission::own_account),
         alone("chart::an_admission_policy_leaves_addresses_to_the_cloud_controller", admission::node_addresses),
         alone("chart::a_config_map_that_is_missing_is_told_of", missing::config_map),
+        alone("chart::a_lease_that_a_stranger_holds_is_left_to_it", stranger::holds_the_lease),
         alone("chart::upgrades_to_everything_and_back", everything_and_back),
     ]
 }

@@ -79,10 +79,12 @@ fn stat(svg: &mut String, panel: &Answered, frame: &Area) -> Result<()> {
         })
         .collect();
     let shown = all.join(" · ");
-    let size = if shown.len() > 20 { 18 } else { 32 };
     // A hash is known by its beginning.
     let short: String = if shown.len() > 20 { shown.chars().take(12).collect() } else { shown };
-    let attributes = format!("font-size=\"{size}\" text-anchor=\"middle\" fill=\"#73bf69\"");
+    // As large as there is room for; most characters are about two thirds as wide as high.
+    let characters = f64::from(u32::try_from(short.chars().count())?);
+    let size = (1.5 * (frame.width - 16.0) / characters).min(32.0);
+    let attributes = format!("font-size=\"{size:.0}\" text-anchor=\"middle\" fill=\"#73bf69\"");
     text(svg, frame.x + frame.width / 2.0, frame.y + frame.height / 2.0 + 18.0, &short, &attributes)
 }
 
