@@ -20,7 +20,7 @@ use crate::fixture::{Cluster, Installation, RELEASE, SOON, alone, shared};
 use crate::harness::control_plane::{ControlPlane, Options};
 use crate::harness::helm::{Helm, chart, path};
 use crate::harness::requests::{Request, SIGNER};
-use crate::harness::{account, crd, kubectl, wait};
+use crate::harness::{account, binary, crd, kubectl, wait};
 
 pub fn trials() -> Vec<Trial> {
     vec![
@@ -45,10 +45,11 @@ fn values_files() -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// Makes the API server know the kinds of Prometheus Operator.
+/// Makes the API server know the kinds of Prometheus Operator, with their own schemas.
 async fn install_monitoring(admin: &Client) -> Result<()> {
-    for kind in ["ServiceMonitor", "PodMonitor", "PrometheusRule"] {
-        crd::install(admin, "monitoring.coreos.com", kind, &["v1"]).await?;
+    let (_, folder) = binary::monitoring_crds().located()?;
+    for kind in ["servicemonitors", "podmonitors", "prometheusrules"] {
+        crd::install_file(admin, &folder.join(format!("monitoring.coreos.com_{kind}.yaml"))).await?;
     }
     Ok(())
 }
@@ -94,6 +95,14 @@ async fn taken() -> Result<()> {
         let said = kubectl::run(&kubeconfig, &apply).with_context(|| format!("values of {values:?}"))?;
         ensure!(said.lines().count() >= 10, "values of {values:?}: {said}");
     }
+    // What Prometheus Operator does not know is refused as well.
+    let values = r#"metrics.serviceMonitor.relabelings=[{"sourceLabel": ["a"]}]"#;
+    let arguments = ["--set", "metrics.serviceMonitor.enabled=true", "--set-json", values];
+    let rendered = control_plane.directory().join("misspelt.yaml");
+    std::fs::write(&rendered, helm.run(&[&["template", RELEASE, path(&chart)?][..], &arguments].concat())?)?;
+    let apply = ["apply", "--dry-run=server", "--validate=strict", "--filename", path(&rendered)?];
+    let said = kubectl::run(&kubeconfig, &apply).err().map(|error| error.to_string()).unwrap_or_default();
+    ensure!(said.contains("relabelings[0].sourceLabel"), "a misspelt field: {said:?}");
     Ok(())
 }
 

@@ -25,10 +25,11 @@ mod reloads;
 mod reviewed;
 mod startup;
 
+use harness::binary;
 use libtest_mimic::{Arguments, Trial};
 
 fn main() -> anyhow::Result<()> {
-    harness::namespace::enter(&[harness::binary::helm])?;
+    harness::namespace::enter(&[|| binary::helm()?.located(), || binary::monitoring_crds().located()])?;
     let arguments = Arguments::from_args();
     let trials: Vec<Trial> = [
         kubelets::trials(),

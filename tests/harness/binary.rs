@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 
-use super::go::Program;
+use super::go::{Files, Program};
 
 /// Chooses the version of Kubernetes under test, such as `1.34`; the newest by default.
 pub const VERSION_VARIABLE: &str = "KUBERNETES";
@@ -14,6 +14,8 @@ const CONTROL_PLANE: &str = "CONTROL_PLANE_BIN";
 const HELM: &str = "HELM_BIN";
 const PROMTOOL: &str = "PROMTOOL_BIN";
 const PROMETHEUS: &str = "PROMETHEUS_BIN";
+/// Names a folder.
+const MONITORING_CRDS: &str = "MONITORING_CRDS";
 
 const CONTROL_PLANE_MODULE: &str = "tests/control-plane";
 const TOOLS_MODULE: &str = "tests/tools";
@@ -101,6 +103,17 @@ pub fn promtool() -> Result<Program> {
 /// What scrapes the controller for the picture of the dashboard.
 pub fn prometheus() -> Result<Program> {
     tool("prometheus", PROMETHEUS, PROMETHEUS_MODULE, "github.com/prometheus/prometheus/cmd/prometheus", (1200, 2))
+}
+
+/// The kinds of Prometheus Operator as it publishes them: a CustomResourceDefinition each.
+pub fn monitoring_crds() -> Files {
+    Files {
+        title: "the kinds of Prometheus Operator",
+        variable: MONITORING_CRDS,
+        module: "tests/monitoring-crds",
+        path: "github.com/prometheus-operator/prometheus-operator",
+        folder: "example/prometheus-operator-crd",
+    }
 }
 
 /// The control plane's binary.

@@ -1,6 +1,9 @@
 //! Kinds of object that the API server does not have by itself.
 
-use anyhow::Result;
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::PostParams;
 use kube::{Api, Client, ResourceExt};
@@ -35,10 +38,21 @@ pub async fn install(admin: &Client, group: &str, kind: &str, versions: &[&str])
             },
         },
     }))?;
+    create(admin, &crd).await
+}
+
+/// Installs a kind as its makers publish it.
+pub async fn install_file(admin: &Client, file: &Path) -> Result<()> {
+    let text = fs::read(file).with_context(|| format!("read {}", file.display()))?;
+    create(admin, &serde_yaml::from_slice(&text)?).await
+}
+
+async fn create(admin: &Client, crd: &CustomResourceDefinition) -> Result<()> {
     let crds: Api<CustomResourceDefinition> = Api::all(admin.clone());
-    crds.create(&PostParams::default(), &crd).await?;
-    wait::until(&format!("{plural}.{group} to be served"), PATIENCE, async || {
-        let conditions = crds.get_status(&crd.name_any()).await?.status.and_then(|status| status.conditions);
+    crds.create(&PostParams::default(), crd).await?;
+    let name = crd.name_any();
+    wait::until(&format!("{name} to be served"), PATIENCE, async || {
+        let conditions = crds.get_status(&name).await?.status.and_then(|status| status.conditions);
         let established = conditions.iter().flatten().any(|it| it.type_ == "Established" && it.status == "True");
         Ok(established.then_some(()))
     })

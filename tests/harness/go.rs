@@ -5,12 +5,16 @@ use std::fs::{self, File};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{BufRead, BufReader, IsTerminal, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use serde::Deserialize;
 
 const KEPT_REMARKS: usize = 30;
+
+/// A variable, and what it names.
+pub type Located = (&'static str, PathBuf);
 
 /// A program, and how it is built.
 pub struct Program {
@@ -39,6 +43,11 @@ pub struct Program {
 }
 
 impl Program {
+    /// What names its binary, and where that is; see [`Self::locate`].
+    pub fn located(&self) -> Result<Located> {
+        Ok((self.variable, self.locate()?))
+    }
+
     /// Its binary, built first if its sources have changed. Needs the network then, so call it outside the sandbox.
     pub fn locate(&self) -> Result<PathBuf> {
         if let Some(path) = std::env::var_os(self.variable) {
@@ -105,28 +114,21 @@ impl Program {
     fn build(&self, output: &Path) -> Result<()> {
         let mut link = vec!["-s", "-w"];
         link.extend(self.variables.iter().flat_map(|variable| ["-X", variable]));
-        let child = Command::new("go")
-            .args(["build", "-v", "-trimpath", "-buildvcs=false", "-tags", self.tags])
-            .arg(format!("-modfile={}", self.module_file))
-            .args(["-ldflags", &link.join(" ")])
-            .arg("-o")
-            .arg(output)
-            .arg(self.package)
-            .current_dir(self.sources())
-            // Nothing in it needs C: so it runs on any Linux of this architecture, and needs no compiler.
-            .env("CGO_ENABLED", "0")
-            .stdin(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn();
-        let mut child = match child {
-            Ok(child) => child,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => bail!(
-                "{} is built with Go, and there is no `go` here: install Go, or set {} to a binary built elsewhere",
-                self.title,
-                self.variable
-            ),
-            Err(error) => return Err(error).context("run go build"),
-        };
+        let mut child = spawn(
+            Command::new("go")
+                .args(["build", "-v", "-trimpath", "-buildvcs=false", "-tags", self.tags])
+                .arg(format!("-modfile={}", self.module_file))
+                .args(["-ldflags", &link.join(" ")])
+                .arg("-o")
+                .arg(output)
+                .arg(self.package)
+                .current_dir(self.sources())
+                // Nothing in it needs C: so it runs on any Linux of this architecture, and needs no compiler.
+                .env("CGO_ENABLED", "0")
+                .stderr(Stdio::piped()),
+            &self.title,
+            self.variable,
+        )?;
         eprintln!("building {}: about {} minutes on two cores, once", self.title, self.minutes);
         let output = child.stderr.take().context("go build has no stderr")?;
         let remarks = show_progress(BufReader::new(output), self.packages);
@@ -135,6 +137,57 @@ impl Program {
             bail!("go build of {} failed:\n{remarks}", self.title);
         }
         Ok(())
+    }
+}
+
+/// The files of a module, of which nothing is compiled.
+pub struct Files {
+    /// As people call them.
+    pub title: &'static str,
+    /// Names a folder that has them already.
+    pub variable: &'static str,
+    /// The folder of a module that requires the one with the files, below this repository's root.
+    pub module: &'static str,
+    /// The path of the module with the files.
+    pub path: &'static str,
+    /// Their folder in that module.
+    pub folder: &'static str,
+}
+
+impl Files {
+    /// What names their folder, and where that is. Needs the network the first time, so call it outside the sandbox.
+    pub fn located(&self) -> Result<Located> {
+        if let Some(path) = std::env::var_os(self.variable) {
+            return Ok((self.variable, path.into()));
+        }
+        let mut download = Command::new("go");
+        download.args(["mod", "download", "-json", self.path]);
+        download.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(self.module));
+        let output = spawn(download.stdout(Stdio::piped()), self.title, self.variable)?.wait_with_output()?;
+        // Where it fails, that stands in its answer too.
+        let answer: Downloaded = serde_json::from_slice(&output.stdout).context("read what go mod download says")?;
+        let directory = answer.directory.filter(|_| output.status.success());
+        let directory =
+            directory.with_context(|| format!("get {}: {}", self.title, answer.error.unwrap_or_default()))?;
+        Ok((self.variable, directory.join(self.folder)))
+    }
+}
+
+/// What `go mod download -json` prints.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Downloaded {
+    #[serde(rename = "Dir")]
+    directory: Option<PathBuf>,
+    error: Option<String>,
+}
+
+fn spawn(command: &mut Command, title: &str, variable: &str) -> Result<Child> {
+    match command.stdin(Stdio::null()).spawn() {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => bail!(
+            "{title} comes by Go, and there is no `go` here: install Go, or have {variable} name what was made elsewhere"
+        ),
+        child => child.context("run go"),
     }
 }
 

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use tempfile::TempDir;
 
 use super::binary;
-use super::go::Program;
+use super::go::Located;
 
 /// Set inside, to a directory in memory that vanishes with the sandbox.
 const STATE_VARIABLE: &str = "CONTROL_PLANE_SANDBOX";
@@ -16,8 +16,8 @@ const KEEP_VARIABLE: &str = "KEEP_CLUSTER";
 
 /// To be called first in `main`, before any thread exists. Outside, it replaces the program by itself inside user, network, PID and
 /// mount namespaces of its own: the cluster's addresses touch nobody else's, and all of it dies with the program, however that ends.
-/// Inside, it returns at once. `tools` are built first, since there is no network inside.
-pub fn enter(tools: &[fn() -> Result<Program>]) -> Result<()> {
+/// Inside, it returns at once. `tools` are built or fetched first, since there is no network inside.
+pub fn enter(tools: &[fn() -> Result<Located>]) -> Result<()> {
     if std::env::var_os(STATE_VARIABLE).is_some() {
         return Ok(());
     }
@@ -27,8 +27,8 @@ pub fn enter(tools: &[fn() -> Result<Program>]) -> Result<()> {
     command.arg("sandbox").arg(program).args(std::env::args_os().skip(1));
     command.env(binary::control_plane()?.variable, &binary);
     for tool in tools {
-        let tool = tool()?;
-        command.env(tool.variable, tool.locate()?);
+        let (variable, path) = tool()?;
+        command.env(variable, path);
     }
     let error = command.exec();
     Err(error).with_context(|| format!("run {}", binary.display()))

@@ -20,7 +20,7 @@ use panel::Dashboard;
 use prometheus::Prometheus;
 
 fn main() -> Result<()> {
-    namespace::enter(&[binary::prometheus])?;
+    namespace::enter(&[|| binary::prometheus()?.located()])?;
     tokio::runtime::Runtime::new()?.block_on(run())
 }
 
