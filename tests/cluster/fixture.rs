@@ -189,7 +189,7 @@ impl Installation {
         let archive = helm.package()?;
         let port = network::free_port()?;
         install(&helm, "install", &archive, port, values)?;
-        let (pod, mut controller) = Pod::start(&control_plane, account::NAMESPACE, RELEASE, image).await?;
+        let (pod, mut controller) = Pod::start(&control_plane, account::NAMESPACE, RELEASE, 0, image).await?;
         controller.wait_until_ready().await?;
         let options = controller::Options {
             binary: program(),
@@ -198,6 +198,15 @@ impl Installation {
             flags: Vec::new(),
         };
         Ok(Self { cluster: Cluster { control_plane, controller, options }, helm, pod, archive, port })
+    }
+
+    /// Starts one more pod of the Deployment, and waits until it is ready.
+    pub async fn another_pod(&self) -> Result<(Pod, Controller)> {
+        let image = Image::Program(&self.cluster.options.binary);
+        let (pod, mut controller) =
+            Pod::start(&self.cluster.control_plane, account::NAMESPACE, RELEASE, 1, image).await?;
+        controller.wait_until_ready().await?;
+        Ok((pod, controller))
     }
 
     /// Upgrades the release to these values, and brings the pod's volumes up to date.

@@ -4,19 +4,22 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use futures::future::try_join_all;
-use kube::{Client, ResourceExt};
+use k8s_openapi::api::apps::v1::Deployment;
+use kube::{Api, Client, ResourceExt};
 use libtest_mimic::Trial;
 
-use crate::fixture::{Cluster, SOON, alone};
+use crate::fixture::{Cluster, Installation, RELEASE, SOON, alone};
 use crate::harness::control_plane::Options;
 use crate::harness::controller::Controller;
+use crate::harness::kubeconfig::{self, Credentials};
 use crate::harness::requests::Request;
-use crate::harness::{audit, plain_http, wait};
+use crate::harness::{account, audit, plain_http, wait};
 
 pub fn trials() -> Vec<Trial> {
     vec![
         alone("leaders::when_the_leader_is_killed_the_other_answers_within_20_s", killed),
         alone("leaders::when_the_leader_is_told_to_stop_the_other_answers_within_2_s", terminated),
+        alone("leaders::two_pods_of_the_chart_take_over_from_each_other", pods),
         alone("leaders::stopped_and_resumed_they_never_both_write", paused),
     ]
 }
@@ -26,6 +29,10 @@ pub fn trials() -> Vec<Trial> {
 const AFTER_KILL: Duration = Duration::from_secs(25);
 /// After a leader that has given up the Lease: a look and a request, less than 2 s. This machine may be busy.
 const AFTER_STOP: Duration = Duration::from_secs(5);
+
+fn audited() -> Options {
+    Options { audit: true, ..Options::default() }
+}
 
 /// Two instances, the first of which leads; what their tokens are called; and Nodes with their clients.
 struct Pair {
@@ -37,13 +44,31 @@ struct Pair {
 
 impl Pair {
     async fn start(nodes: u8) -> Result<Self> {
-        let cluster = Cluster::start(Options { audit: true, ..Options::default() }).await?;
+        let cluster = Cluster::start(audited()).await?;
         cluster.controller.wait_until_leading(true).await?;
-        cluster.wait_event("Lease", "countersign", "LeaderElection").await?;
         let kubeconfig = cluster.another_kubeconfig("second").await?;
         let second = cluster.another_instance_as(&kubeconfig, "second").await?;
         let first = audit::credential_in(&cluster.options.kubeconfig).await?;
         let tokens = vec![first, audit::credential_in(&kubeconfig).await?];
+        Self::of(cluster, second, tokens, nodes).await
+    }
+
+    /// Two pods of the chart as it is, with the rights that it grants.
+    async fn of_chart(nodes: u8) -> Result<Self> {
+        let installation = Installation::start(audited(), &[]).await?;
+        installation.cluster.controller.wait_until_leading(true).await?;
+        let (pod, second) = installation.another_pod().await?;
+        let Installation { cluster, pod: first, .. } = installation;
+        let mut tokens = Vec::new();
+        for pod in [first, pod] {
+            let kubeconfig = cluster.control_plane.kubeconfig_for(Credentials::Token(pod.token()?));
+            tokens.push(audit::credential_of(kubeconfig::client(&kubeconfig).await?).await?);
+        }
+        Self::of(cluster, second, tokens, nodes).await
+    }
+
+    async fn of(cluster: Cluster, second: Controller, tokens: Vec<String>, nodes: u8) -> Result<Self> {
+        cluster.wait_event("Lease", "countersign", "LeaderElection").await?;
         let mut pair = Self { cluster, second, tokens, nodes: Vec::new() };
         for number in 1..=nodes {
             let name = format!("node-{number}");
@@ -108,6 +133,34 @@ async fn terminated() -> Result<()> {
     println!("leaders: the leader told to stop, gone after {stopped:.1?}, the other answers after {took:.1?}");
     ensure!(took < AFTER_STOP, "the answer took {took:?}");
     pair.second.wait_until_leading(true).await?;
+    pair.ensure_one_writer()
+}
+
+async fn pods() -> Result<()> {
+    let mut pair = Pair::of_chart(2).await?;
+    let deployments: Api<Deployment> = Api::namespaced(pair.cluster.admin(), account::NAMESPACE);
+    let replicas = deployments.get(RELEASE).await?.spec.and_then(|spec| spec.replicas);
+    ensure!(replicas == Some(2), "the chart asks for {replicas:?} pods, not two");
+
+    // The first is killed. Started anew, as by a kubelet, it finds the second leading, and follows.
+    pair.cluster.controller.process().kill()?;
+    let since = Instant::now();
+    pair.file_and_wait().await?;
+    let took = since.elapsed();
+    println!("leaders: the leading pod killed, the other answers after {took:.1?}");
+    ensure!(took < AFTER_KILL, "the answer took {took:?}");
+    pair.cluster.controller.process().restart()?;
+    pair.cluster.controller.wait_until_ready().await?;
+    pair.cluster.controller.wait_until_leading(false).await?;
+
+    // The second is told to stop, as in a rollout.
+    let since = Instant::now();
+    pair.second.process().terminate(SOON).await?;
+    pair.file_and_wait().await?;
+    let took = since.elapsed();
+    println!("leaders: the leading pod told to stop, the other answers after {took:.1?}");
+    ensure!(took < AFTER_STOP, "the answer took {took:?}");
+    audit::ensure_permitted(&audit::read(&pair.cluster.control_plane.audit_log())?, &pair.tokens)?;
     pair.ensure_one_writer()
 }
 

@@ -107,7 +107,12 @@ pub fn read(log: &Path) -> Result<Vec<Entry>> {
 pub async fn credential_in(kubeconfig: &Path) -> Result<String> {
     let options = KubeConfigOptions::default();
     let config = Config::from_custom_kubeconfig(Kubeconfig::read_from(kubeconfig)?, &options).await?;
-    let reviews: Api<SelfSubjectReview> = Api::all(Client::try_from(config)?);
+    credential_of(Client::try_from(config)?).await
+}
+
+/// What the audit log calls the token of a client.
+pub async fn credential_of(client: Client) -> Result<String> {
+    let reviews: Api<SelfSubjectReview> = Api::all(client);
     let review = reviews.create(&PostParams::default(), &SelfSubjectReview::default()).await?;
     let extra = review.status.and_then(|it| it.user_info).and_then(|it| it.extra).unwrap_or_default();
     extra.get(CREDENTIAL).and_then(|ids| ids.first()).cloned().context("a token without an ID")
@@ -127,6 +132,14 @@ pub fn ensure_answered_once(entries: &[Entry]) -> Result<()> {
     for (name, answers) in answers(entries) {
         ensure!(answers.len() == 1, "{name} was answered {} times: {answers:#?}", answers.len());
     }
+    Ok(())
+}
+
+/// Checks that none of these instances was refused anything for want of a right. Each is known by the token that it uses.
+pub fn ensure_permitted(entries: &[Entry], instances: &[String]) -> Result<()> {
+    let of_instances = |entry: &&Entry| entry.credential().is_some_and(|id| instances.iter().any(|it| it == id));
+    let refused = entries.iter().filter(of_instances).find(|entry| entry.response_status.code == 403);
+    ensure!(refused.is_none(), "forbidden: {refused:#?}");
     Ok(())
 }
 

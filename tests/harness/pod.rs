@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use k8s_openapi::api::apps::v1::Deployment;
@@ -17,7 +17,7 @@ use super::control_plane::ControlPlane;
 use super::controller::Controller;
 use super::mount::Mount;
 use super::process::{Process, arguments};
-use super::{account, binary};
+use super::{account, binary, network};
 
 /// Where a pod finds its account.
 const ACCOUNT: &str = "var/run/secrets/kubernetes.io/serviceaccount";
@@ -36,6 +36,7 @@ pub struct Pod {
     client: Client,
     namespace: String,
     volumes: Vec<(Mount, ConfigMapVolume)>,
+    root: PathBuf,
 }
 
 /// What a volume shows of a ConfigMap.
@@ -45,16 +46,17 @@ struct ConfigMapVolume {
 }
 
 impl Pod {
-    /// Starts a pod of this Deployment.
+    /// Starts a pod of this Deployment: the one with this number.
     pub async fn start(
         control_plane: &ControlPlane,
         namespace: &str,
         deployment: &str,
+        number: u8,
         image: Image<'_>,
     ) -> Result<(Self, Controller)> {
         let client = control_plane.client();
         let deployment: Deployment = Api::namespaced(client.clone(), namespace).get(deployment).await?;
-        let name = format!("{}-0", deployment.name_any());
+        let name = format!("{}-{number}", deployment.name_any());
         let spec = deployment.spec.and_then(|spec| spec.template.spec).context("a Deployment without a pod")?;
         let container = spec.containers.first().context("a pod without a container")?;
         ensure!(container.command.is_none(), "the image's entry point is replaced");
@@ -69,18 +71,25 @@ impl Pod {
             }
         };
         fs::set_permissions(&root, fs::Permissions::from_mode(0o755))?;
-        let pod = Self { client, namespace: namespace.to_owned(), volumes: mounts(&spec, container, &root)? };
+        let volumes = mounts(&spec, container, &root)?;
+        let pod = Self { client, namespace: namespace.to_owned(), volumes, root: root.clone() };
         pod.refresh().await?;
         write_account(control_plane, namespace, &spec, &root).await?;
+        let (flags, admin) = flags(container, number)?;
 
         let mut command = arguments(["pod"]);
         command.extend([root.into_os_string(), program.to_owned()]);
-        command.extend(arguments(container.args.iter().flatten()));
+        command.extend(arguments(flags));
         let environment = environment(container, namespace, &name, control_plane.address())?;
         let environment = environment.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
         let log = control_plane.directory().join(format!("{name}.log"));
         let process = Process::start(&name, &binary::locate()?, command, environment, log)?;
-        Ok((pod, Controller::around(process, admin_address(container)?)))
+        Ok((pod, Controller::around(process, admin)))
+    }
+
+    /// The token that it was given.
+    pub fn token(&self) -> Result<String> {
+        Ok(fs::read_to_string(self.root.join(ACCOUNT).join("token"))?)
     }
 
     /// Brings the volumes up to date with their ConfigMaps, as a kubelet does once a minute.
@@ -163,6 +172,21 @@ fn value(variable: &EnvVar, namespace: &str, name: &str) -> Result<String> {
         (None, Some("metadata.namespace")) => Ok(namespace.to_owned()),
         _ => bail!("cannot tell the value of {}", variable.name),
     }
+}
+
+/// The container's arguments, and where the program serves. Real pods have a network each. Here they share one, in which the
+/// first has the port that is rendered, and the others have ports of their own.
+fn flags(container: &Container, number: u8) -> Result<(Vec<String>, SocketAddr)> {
+    let mut flags = container.args.clone().unwrap_or_default();
+    let mut admin = admin_address(container)?;
+    if number > 0 {
+        let rendered = format!(":{}", admin.port());
+        admin.set_port(network::free_port()?);
+        let flag = flags.iter_mut().find(|flag| flag.starts_with("--admin-address=") && flag.ends_with(&rendered));
+        let flag = flag.context("the port admin is not the one that the program serves on")?;
+        *flag = format!("{}:{}", flag.trim_end_matches(&rendered), admin.port());
+    }
+    Ok((flags, admin))
 }
 
 fn admin_address(container: &Container) -> Result<SocketAddr> {
