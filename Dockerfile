@@ -30,7 +30,7 @@ RUN mkdir src && echo 'fn main() {}' >src/main.rs && touch src/lib.rs \
  && cargo build --locked --release --bin countersign --target "$(cat host)"
 COPY src src
 RUN touch src/main.rs src/lib.rs \
- && cargo build --locked --release --bin countersign --target "$(cat host)" \
+ && cargo rustc --locked --release --bin countersign --target "$(cat host)" -- -C link-arg=-Wl,-z,pack-relative-relocs \
  && cp "target/$(cat host)/release/countersign" /countersign
 
 # Nothing but the binary: the API server's certificate authority comes with the service account or the kubeconfig.

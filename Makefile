@@ -53,8 +53,10 @@ image: $(if $(PREBUILT),target/image/countersign) ## Build the image, with Docke
 	  $(if $(PREBUILT),--target prebuilt) .
 	@printf '%s ' $(IMAGE); $(SIZE_OF_IMAGE)
 
+# Packed, the places that are relocated at the start take 0.8 MB less.
 target/image/countersign: Cargo.toml Cargo.lock $(shell find src)
-	RUSTFLAGS="-C target-feature=+crt-static" cargo build --locked --release --bin countersign --target $(HOST)
+	RUSTFLAGS="-C target-feature=+crt-static" cargo rustc --locked --release --bin countersign --target $(HOST) \
+	  -- -C link-arg=-Wl,-z,pack-relative-relocs
 	mkdir -p target/image
 	cp "$${CARGO_TARGET_DIR:-target}/$(HOST)/release/countersign" $@
 
