@@ -3,6 +3,7 @@
 //! Every constructor parses; every field is private. Names are compared without regard to ASCII case
 //! (RFC 4343) and are therefore kept in lower case; addresses are compared as addresses, never as text.
 
+use std::borrow::Borrow;
 use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
@@ -85,7 +86,8 @@ impl FromStr for DnsName {
         if name.ends_with('.') {
             return Err(SanError::TrailingDot(name.to_owned()));
         }
-        if name.parse::<IpAddr>().is_ok() || ends_in_number(name) {
+        // An IPv4 address ends in a number.
+        if ends_in_number(name) || (name.contains(':') && name.parse::<IpAddr>().is_ok()) {
             return Err(SanError::AddressAsName(name.to_owned()));
         }
         if !name.split('.').all(is_ldh_label) {
@@ -222,6 +224,13 @@ impl FromStr for NodeName {
         } else {
             Err(NodeNameError(name.to_owned()))
         }
+    }
+}
+
+/// Compared and hashed as its text.
+impl Borrow<str> for NodeName {
+    fn borrow(&self) -> &str {
+        &self.0
     }
 }
 

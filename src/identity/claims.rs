@@ -221,12 +221,15 @@ impl Claims {
     #[must_use]
     pub fn pod_range(&self, address: IpAddr, node: Option<&NodeName>) -> Option<PodRange> {
         let san = San::Ip(address);
+        let mut overlays = self.overlays(&san).peekable();
+        // Mostly there are none.
+        overlays.peek()?;
         let own = node.and_then(|node| {
             let moment = self.sans.get(&san)?.moment_of(node)?;
             Some(self.rank(&san, &Claim::Listed(node.clone()), moment))
         });
         let mut unknown = None;
-        for (range, holder, since) in self.overlays(&san) {
+        for (range, holder, since) in overlays {
             match own {
                 Some(own) if Some(holder) != node && own < since => {}
                 Some(own) if Some(holder) != node && own == since => {

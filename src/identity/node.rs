@@ -87,10 +87,24 @@ impl NodeRecord {
     /// Whether the Node is labelled as one of the control plane.
     #[must_use]
     pub fn is_control_plane(&self) -> bool {
-        self.labels.iter().any(|(key, _)| &**key == CONTROL_PLANE)
+        self.label(CONTROL_PLANE).is_some()
     }
 
-    /// The Node's labels, for a selector.
+    /// The value of a label.
+    #[must_use]
+    pub fn label(&self, key: &str) -> Option<&str> {
+        // Most labels differ in their lengths alone, which costs less to see than the order of a few.
+        self.labels.iter().find(|(label, _)| **label == *key).map(|(_, value)| &**value)
+    }
+
+    /// Whether a label has this value.
+    #[must_use]
+    pub fn has_label(&self, key: &str, value: &str) -> bool {
+        // Values differ sooner than keys.
+        self.labels.iter().any(|(label, found)| **found == *value && **label == *key)
+    }
+
+    /// The Node's labels.
     #[must_use]
     pub fn labels(&self) -> BTreeMap<String, String> {
         self.labels.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect()
@@ -217,17 +231,20 @@ impl<'a> Nodes<'a> {
     /// The Node of this name.
     #[must_use]
     pub fn get(&self, name: &NodeName) -> Option<&'a NodeRecord> {
-        match self.fresh.iter().find(|(fresh, _)| fresh == name) {
+        self.named(name.as_str())
+    }
+
+    fn named(&self, name: &str) -> Option<&'a NodeRecord> {
+        match self.fresh.iter().find(|(fresh, _)| fresh.as_str() == name) {
             Some((_, record)) => record.as_ref(),
-            None => self.index.get(name),
+            None => self.index.nodes.get(name),
         }
     }
 
     /// The Node other than `node` whose name this is.
     #[must_use]
     pub fn other_named(&self, name: &str, node: &NodeName) -> Option<&'a NodeName> {
-        let other = name.parse().ok().filter(|other| other != node)?;
-        self.get(&other).map(NodeRecord::name)
+        if name == node.as_str() { None } else { self.named(name).map(NodeRecord::name) }
     }
 
     /// What the Nodes claim.

@@ -1,3 +1,5 @@
+use std::net::IpAddr;
+
 use jiff::Timestamp;
 
 use super::{Budget, Policy, Refusal, Require, Rule, Selection, Source};
@@ -222,8 +224,9 @@ fn takings(sans: &[San], node: Option<&NodeName>, facts: &Facts<'_>, policy: &Po
     if let Some(node) = node {
         let others = sans.iter().filter_map(|san| match san {
             San::Dns(name) => facts.nodes.other_named(name.as_str(), node),
-            // A node may be called like its IPv4 address.
-            San::Ip(address) => facts.nodes.other_named(&address.to_string(), node),
+            // A node may be called like its IPv4 address; names have no colons.
+            San::Ip(IpAddr::V4(address)) => facts.nodes.other_named(&address.to_string(), node),
+            San::Ip(IpAddr::V6(_)) => None,
         });
         reasons.extend(others.cloned().map(DenyReason::NameOfAnotherNode));
     }
@@ -291,10 +294,12 @@ fn not_owned(san: &San, node: &NodeName, evidence: &Evidence<'_>, rule: &Rule) -
         Require::All => owning == sources().count(),
         Require::Any => owning > 0,
     };
+    if owned {
+        return None;
+    }
     let by = NotOwned { node: node.clone(), sources: saying(Answer::NotOwned).collect(), any: require == Require::Any };
     // What could not be asked is reported once for the whole request.
-    let only_unasked = by.sources.is_empty() && saying(Answer::Unavailable).next().is_some();
-    if owned || only_unasked {
+    if by.sources.is_empty() && saying(Answer::Unavailable).next().is_some() {
         return None;
     }
     Some(match san {
@@ -305,17 +310,14 @@ fn not_owned(san: &San, node: &NodeName, evidence: &Evidence<'_>, rule: &Rule) -
 
 /// Whether another Node stands in the way.
 fn contested(san: &San, node: &NodeName, facts: &Facts<'_>) -> Option<DeferReason> {
-    if settled(san, Some(node), facts) {
-        return None;
-    }
     let claims = facts.nodes.claims();
     let range = san.as_ip().and_then(|address| claims.pod_range(address, Some(node)));
     let contest = claims.contest(san, node).or(match range {
         Some(PodRange::Unknown(_, other)) => Some(Contest::Unknown(other)),
         Some(PodRange::Within(range, other)) => Some(Contest::Pods(range, other)),
         None => None,
-    });
-    contest.map(|contest| DeferReason::ClaimedByAnotherNode(san.clone(), contest))
+    })?;
+    if settled(san, Some(node), facts) { None } else { Some(DeferReason::ClaimedByAnotherNode(san.clone(), contest)) }
 }
 
 fn approval(request: &ServingRequest, evidence: &Evidence<'_>, rule: &Rule) -> Approval {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use ipnet::IpNet;
-use kube::core::{Expression, Selector};
+use kube::core::Expression;
 
 use super::condition::Condition;
 use super::labels::{RESTRICTED_NAMESPACE, kubelet_can_set};
@@ -191,7 +191,7 @@ impl Check<'_> {
         }
     }
 
-    fn selector(&mut self, selector: &schema::NodeSelector, path: &FieldPath) -> Selector {
+    fn selector(&mut self, selector: &schema::NodeSelector, path: &FieldPath) -> Vec<Expression> {
         let mut expressions: Vec<Expression> =
             selector.match_labels.iter().map(|(key, value)| Expression::Equal(key.clone(), value.clone())).collect();
         for key in selector.match_labels.keys() {
@@ -219,7 +219,7 @@ impl Check<'_> {
         if expressions.is_empty() {
             self.problem(path, "an empty selector matches every Node; leave it out for that");
         }
-        expressions.into_iter().collect()
+        expressions
     }
 
     /// A rule that a node can choose by itself is no boundary between nodes.

@@ -1,6 +1,6 @@
-use kube::core::{Selector, SelectorExt as _};
+use kube::core::Expression;
 
-use super::rule::Match;
+use super::rule::{Match, holds};
 use super::{Policy, Rule};
 use crate::identity::NodeRecord;
 use crate::san::NodeName;
@@ -57,7 +57,7 @@ impl Rule {
     /// Why the rule is about a node, or is not.
     fn why(&self, node: &NodeName, record: Option<&NodeRecord>) -> String {
         let names = self.node_names.iter().map(super::NamePattern::as_str).collect::<Vec<_>>().join(", ");
-        let selector = self.node_selector.as_ref().map(ToString::to_string).unwrap_or_default();
+        let selector = self.node_selector.as_deref().map(|selector| show(selector, ",")).unwrap_or_default();
         match self.matches(node, record) {
             Match::Yes => format!("nodeNames [{names}] fits {node}"),
             Match::ByLabels => {
@@ -78,10 +78,12 @@ impl Rule {
 }
 
 /// The requirements of a selector that a Node's labels do not meet.
-fn unmet(selector: &Selector, record: &NodeRecord) -> String {
-    let labels = record.labels();
-    let unmet = selector.clone().into_iter().filter(|requirement| !requirement.matches(&labels));
-    unmet.map(|requirement| requirement.to_string()).collect::<Vec<_>>().join(", ")
+fn unmet(selector: &[Expression], record: &NodeRecord) -> String {
+    show(selector.iter().filter(|requirement| !holds(requirement, record)), ", ")
+}
+
+fn show<'e>(selector: impl IntoIterator<Item = &'e Expression>, separator: &str) -> String {
+    selector.into_iter().map(ToString::to_string).collect::<Vec<_>>().join(separator)
 }
 
 #[cfg(test)]

@@ -17,16 +17,21 @@ pub struct PatternError {
 
 /// A pattern for the names of nodes, in which `*` stands for any run of characters, dots included.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NamePattern(String);
+pub struct NamePattern {
+    text: String,
+    /// How much there is before the first star.
+    literal: usize,
+}
 
 impl FromStr for NamePattern {
     type Err = PatternError;
 
     fn from_str(text: &str) -> Result<Self, PatternError> {
+        let (owned, literal) = (text.to_owned(), text.find('*').unwrap_or(text.len()));
         if is_pattern(text) {
-            Ok(Self(text.to_owned()))
+            Ok(Self { text: owned, literal })
         } else {
-            Err(PatternError { text: text.to_owned(), node: false })
+            Err(PatternError { text: owned, node: false })
         }
     }
 }
@@ -35,26 +40,35 @@ impl NamePattern {
     /// Whether the whole of `name` fits the pattern.
     #[must_use]
     pub fn matches(&self, name: &NodeName) -> bool {
-        glob(&self.0, name.as_str())
+        let Some((literal, rest)) = self.text.split_at_checked(self.literal) else { return false };
+        name.as_str().strip_prefix(literal).is_some_and(|name| glob(rest, name))
     }
 
     /// The pattern as it is written.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.text
     }
 }
 
 /// A pattern for host names, in which `{node}` stands for the node's name and `*` for a run of characters within a label.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DnsPattern(String);
+pub struct DnsPattern {
+    text: String,
+    /// What is before, between and after the places of the node's name.
+    pieces: Vec<String>,
+}
 
 impl FromStr for DnsPattern {
     type Err = PatternError;
 
     fn from_str(text: &str) -> Result<Self, PatternError> {
         let text = text.to_ascii_lowercase();
-        if is_pattern(&text.replace(NODE, "node")) { Ok(Self(text)) } else { Err(PatternError { text, node: true }) }
+        if !is_pattern(&text.replace(NODE, "node")) {
+            return Err(PatternError { text, node: true });
+        }
+        let pieces = text.split(NODE).map(str::to_owned).collect();
+        Ok(Self { text, pieces })
     }
 }
 
@@ -62,7 +76,10 @@ impl DnsPattern {
     /// Whether the whole of `name` fits the pattern for this node.
     #[must_use]
     pub fn matches(&self, name: &DnsName, node: &NodeName) -> bool {
-        let pattern = self.0.replace(NODE, node.as_str());
+        if !self.text.contains('*') {
+            return self.is(name.as_str(), node.as_str());
+        }
+        let pattern = self.text.replace(NODE, node.as_str());
         let (mut patterns, mut labels) = (pattern.split('.'), name.as_str().split('.'));
         loop {
             match (patterns.next(), labels.next()) {
@@ -76,7 +93,14 @@ impl DnsPattern {
     /// The pattern as it is written.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.text
+    }
+
+    /// Whether `name` is the pattern to the letter, with the node's name in its places.
+    fn is(&self, name: &str, node: &str) -> bool {
+        let mut pieces = self.pieces.iter();
+        let rest = pieces.next().and_then(|piece| name.strip_prefix(piece.as_str()));
+        pieces.fold(rest, |rest, piece| rest?.strip_prefix(node)?.strip_prefix(piece.as_str())) == Some("")
     }
 }
 
@@ -87,17 +111,28 @@ fn is_pattern(text: &str) -> bool {
 
 /// Whether `pattern` covers the whole of `text`, where `*` stands for any run of characters.
 ///
-/// Takes the leftmost place for each piece between two stars, which is enough where `*` is the only wildcard, and keeps
-/// the time within `O(text × pattern)`.
+/// Where the rest does not fit, the last star takes one character more. Those before it need not be looked at again, which
+/// keeps the time within `O(text × pattern)`.
 fn glob(pattern: &str, text: &str) -> bool {
-    let Some((head, tail)) = pattern.split_once('*') else { return pattern == text };
-    let Some(mut rest) = text.strip_prefix(head) else { return false };
-    let (middle, last) = tail.rsplit_once('*').unwrap_or(("", tail));
-    for piece in middle.split('*').filter(|piece| !piece.is_empty()) {
-        let Some((_, after)) = rest.split_once(piece) else { return false };
-        rest = after;
+    let (mut pattern, mut text) = (pattern.as_bytes(), text.as_bytes());
+    let mut last_star = None;
+    loop {
+        match (pattern, text) {
+            ([], []) | ([b'*'], _) => return true,
+            ([b'*', rest @ ..], _) => {
+                last_star = Some((rest, text));
+                pattern = rest;
+            }
+            ([expected, rest @ ..], [found, after @ ..]) if expected == found => (pattern, text) = (rest, after),
+            (_, _) => match last_star {
+                Some((behind, [_, after @ ..])) => {
+                    last_star = Some((behind, after));
+                    (pattern, text) = (behind, after);
+                }
+                Some((_, [])) | None => return false,
+            },
+        }
     }
-    rest.ends_with(last)
 }
 
 #[cfg(test)]
@@ -146,6 +181,12 @@ mod tests {
             ("*.example.com", "example.com", false),
             ("ip-*.*.internal", "ip-10-0-0-1.eu.internal", true),
             ("kubelet-{node}", "kubelet-worker-1", true),
+            ("kubelet-{node}", "kubelet-worker-1.a", false),
+            ("{node}.{node}", "worker-1.worker-1", true),
+            ("{node}.{node}", "worker-1.worker-2", false),
+            ("*.{node}", "a.worker-1", true),
+            ("worker-1", "worker-1", true),
+            ("worker", "worker-1", false),
             ("{NODE}.Example.com", "worker-1.example.com", true),
         ];
         for (pattern, name, expected) in cases {

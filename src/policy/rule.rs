@@ -2,7 +2,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use kube::core::{Selector, SelectorExt as _};
+use kube::core::Expression;
 
 use super::condition::{Condition, Outcome};
 use super::pattern::{DnsPattern, NamePattern};
@@ -17,7 +17,7 @@ use crate::verdict::{DeferReason, DenyReason, SanKind};
 pub struct Rule {
     pub(super) name: String,
     pub(super) node_names: Vec<NamePattern>,
-    pub(super) node_selector: Option<Selector>,
+    pub(super) node_selector: Option<Vec<Expression>>,
     pub(super) sources: Vec<Source>,
     pub(super) require: Require,
     pub(super) dns_patterns: Option<Vec<DnsPattern>>,
@@ -78,7 +78,7 @@ impl Rule {
         match (&self.node_selector, record) {
             (None, _) => Match::Yes,
             (Some(_), None) => Match::NeedsNode,
-            (Some(selector), Some(record)) if selector.matches(&record.labels()) => Match::ByLabels,
+            (Some(selector), Some(record)) if selector.iter().all(|it| holds(it, record)) => Match::ByLabels,
             (Some(_), Some(_)) => Match::OtherLabels,
         }
     }
@@ -147,5 +147,49 @@ impl Rule {
             return None;
         }
         Some(DenyReason::AddressOutsideRange { address, ranges: ranges.clone() })
+    }
+}
+
+/// Whether an expression of a selector is true of a Node (upstream: `apimachinery/pkg/labels.Requirement.Matches`). The
+/// client library's own form would want the labels as a map of strings, made anew for every rule.
+pub(super) fn holds(expression: &Expression, record: &NodeRecord) -> bool {
+    match expression {
+        Expression::In(key, values) => record.label(key).is_some_and(|value| values.contains(value)),
+        Expression::NotIn(key, values) => record.label(key).is_none_or(|value| !values.contains(value)),
+        Expression::Equal(key, value) => record.has_label(key, value),
+        Expression::NotEqual(key, value) => !record.has_label(key, value),
+        Expression::Exists(key) => record.label(key).is_some(),
+        Expression::DoesNotExist(key) => record.label(key).is_none(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::core::SelectorExt as _;
+
+    use super::*;
+
+    #[test]
+    fn expressions_hold_where_the_client_library_says_so() {
+        let values = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
+        let key = |key: &str| key.to_owned();
+        for labels in [&[][..], &[("b", "1")], &[("a", "x"), ("b", "2"), ("c", "")]] {
+            let labels: serde_json::Map<_, _> =
+                labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).into())).collect();
+            let node = serde_json::json!({"metadata": {"name": "n", "labels": labels}});
+            let record = NodeRecord::read(&serde_json::from_value(node).unwrap()).unwrap();
+            for name in ["a", "b", "c", "d"] {
+                for expression in [
+                    Expression::In(key(name), values(&["1", ""])),
+                    Expression::NotIn(key(name), values(&["1", "x"])),
+                    Expression::Equal(key(name), "1".to_owned()),
+                    Expression::NotEqual(key(name), "1".to_owned()),
+                    Expression::Exists(key(name)),
+                    Expression::DoesNotExist(key(name)),
+                ] {
+                    assert_eq!(holds(&expression, &record), expression.matches(&record.labels()), "{expression}");
+                }
+            }
+        }
     }
 }

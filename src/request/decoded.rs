@@ -9,6 +9,7 @@ use x509_cert::ext::pkix::name::GeneralName;
 use x509_cert::request::{CertReq, ExtensionReq};
 
 use super::key;
+use super::pkcs10::Name;
 use crate::api::RequestBytes;
 use crate::san::{San, SanError};
 
@@ -48,7 +49,7 @@ impl Decoded {
         let info = &request.info;
         let mut decoded = Self {
             subject: info.subject.to_string(),
-            key: key::describe(&info.public_key.algorithm, info.public_key.subject_public_key.raw_bytes()),
+            key: key::describe((&info.public_key.algorithm).into(), info.public_key.subject_public_key.raw_bytes()),
             signature: key::named(request.algorithm.oid),
             names: Vec::new(),
             others: Vec::new(),
@@ -89,6 +90,16 @@ impl RequestedName {
             GeneralName::RegisteredId(oid) => ("registeredID", oid.to_string()),
             GeneralName::OtherName(name) => ("otherName", name.type_id.to_string()),
             GeneralName::EdiPartyName(_) => ("ediPartyName", String::new()),
+        };
+        let name = match name {
+            GeneralName::DnsName(name) => Name::Dns(name.as_str()),
+            GeneralName::IpAddress(bytes) => Name::Ip(bytes.as_bytes()),
+            GeneralName::Rfc822Name(_)
+            | GeneralName::UniformResourceIdentifier(_)
+            | GeneralName::DirectoryName(_)
+            | GeneralName::RegisteredId(_)
+            | GeneralName::OtherName(_)
+            | GeneralName::EdiPartyName(_) => Name::Other(kind),
         };
         Self { kind, text, san: super::san(name) }
     }

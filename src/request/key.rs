@@ -4,7 +4,7 @@ use aws_lc_rs::signature::{self, ParsedPublicKey};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use thiserror::Error;
-use x509_cert::der::asn1::{Any, ObjectIdentifier, UintRef};
+use x509_cert::der::asn1::{AnyRef, ObjectIdentifier, UintRef};
 use x509_cert::der::oid::db::fips204::{ID_ML_DSA_44, ID_ML_DSA_65, ID_ML_DSA_87};
 use x509_cert::der::oid::db::rfc5639::{
     BRAINPOOL_P_160_R_1, BRAINPOOL_P_192_R_1, BRAINPOOL_P_224_R_1, BRAINPOOL_P_256_R_1, BRAINPOOL_P_320_R_1,
@@ -19,7 +19,7 @@ use x509_cert::der::oid::db::rfc5912::{
 };
 use x509_cert::der::oid::db::rfc8410::{ID_ED_448, ID_ED_25519, ID_X_448, ID_X_25519};
 use x509_cert::der::{Decode, Reader, SliceReader};
-use x509_cert::spki::AlgorithmIdentifierOwned as AlgorithmIdentifier;
+use x509_cert::spki::AlgorithmIdentifierRef;
 
 use super::pkcs10::Pkcs10;
 use super::rsa;
@@ -190,7 +190,7 @@ pub(super) fn is_point(pkcs10: &Pkcs10<'_>, key: KeyKind) -> bool {
 }
 
 /// What people call a key, whether it is allowed or not.
-pub(super) fn describe(algorithm: &AlgorithmIdentifier, bytes: &[u8]) -> String {
+pub(super) fn describe(algorithm: AlgorithmIdentifierRef<'_>, bytes: &[u8]) -> String {
     match key_kind(algorithm, bytes) {
         Ok(kind) => kind.to_string(),
         Err(KeyError::RsaTooShort(bits) | KeyError::RsaLength(bits)) => format!("RSA of {bits} bits"),
@@ -199,8 +199,8 @@ pub(super) fn describe(algorithm: &AlgorithmIdentifier, bytes: &[u8]) -> String 
     }
 }
 
-fn key_kind(algorithm: &AlgorithmIdentifier, bytes: &[u8]) -> Result<KeyKind, KeyError> {
-    let parameters = algorithm.parameters.as_ref();
+fn key_kind(algorithm: AlgorithmIdentifierRef<'_>, bytes: &[u8]) -> Result<KeyKind, KeyError> {
+    let parameters = algorithm.parameters;
     match algorithm.oid {
         ID_EC_PUBLIC_KEY => ec_kind(parameters, bytes),
         ID_ED_25519 if parameters.is_none() => ed25519_kind(bytes),
@@ -211,7 +211,7 @@ fn key_kind(algorithm: &AlgorithmIdentifier, bytes: &[u8]) -> Result<KeyKind, Ke
 }
 
 /// Reads an ECPoint on a named curve (RFC 5480 sections 2.1.1 and 2.2).
-fn ec_kind(parameters: Option<&Any>, bytes: &[u8]) -> Result<KeyKind, KeyError> {
+fn ec_kind(parameters: Option<AnyRef<'_>>, bytes: &[u8]) -> Result<KeyKind, KeyError> {
     let curve = parameters
         .and_then(|any| any.decode_as::<ObjectIdentifier>().ok())
         .ok_or(KeyError::Parameters("public key"))?;
@@ -259,8 +259,8 @@ fn rsa_kind(bytes: &[u8]) -> Result<KeyKind, KeyError> {
     Ok(kind)
 }
 
-fn check_signature_algorithm(signature: &AlgorithmIdentifier, key: KeyKind) -> Result<(), KeyError> {
-    let parameters = signature.parameters.as_ref();
+fn check_signature_algorithm(signature: AlgorithmIdentifierRef<'_>, key: KeyKind) -> Result<(), KeyError> {
+    let parameters = signature.parameters;
     let (allowed, parameters_fit): (&[ObjectIdentifier], bool) = match key {
         KeyKind::EcdsaP256 | KeyKind::EcdsaP384 => (&[ECDSA_WITH_SHA_256, ECDSA_WITH_SHA_384], parameters.is_none()),
         KeyKind::Ed25519 => (&[ID_ED_25519], parameters.is_none()),
@@ -276,8 +276,8 @@ fn check_signature_algorithm(signature: &AlgorithmIdentifier, key: KeyKind) -> R
 }
 
 /// RSA's algorithms have NULL for parameters (RFC 3279 section 2.3.1, RFC 4055 section 5).
-fn is_null(parameters: Option<&Any>) -> bool {
-    parameters.is_some_and(|any| any.to_ref().is_null())
+fn is_null(parameters: Option<AnyRef<'_>>) -> bool {
+    parameters.is_some_and(AnyRef::is_null)
 }
 
 /// What people call an algorithm or a curve, beside its object identifier; the identifier alone where it is not known.

@@ -24,8 +24,7 @@ use std::time::Duration;
 use crate::api::{CertificateSigningRequest, KUBELET_SERVING, RequestBytes};
 use crate::san::{NodeName, San, SanError};
 use crate::verdict::{DenyReason, IgnoreReason, NonEmpty};
-use pkcs10::Pkcs10;
-use x509_cert::ext::pkix::name::GeneralName;
+use pkcs10::{Name, Pkcs10};
 
 /// A request that a kubelet could honestly have filed: everything that needs no knowledge of the cluster is right.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -178,8 +177,8 @@ impl Content {
             Err(error) => reasons.push(DenyReason::KeyNotAllowed(error)),
         }
         content.subject = subject::check(pkcs10.subject(), username).err().map(DenyReason::SubjectMismatch);
-        for name in pkcs10.general_names() {
-            match san(name) {
+        for name in pkcs10.names() {
+            match san(*name) {
                 Ok(san) => content.sans.push(san),
                 Err(error) => content.bad_sans.push(error),
             }
@@ -193,15 +192,10 @@ impl Content {
     }
 }
 
-fn san(name: &GeneralName) -> Result<San, SanError> {
+fn san(name: Name<'_>) -> Result<San, SanError> {
     match name {
-        GeneralName::DnsName(name) => name.as_str().parse().map(San::Dns),
-        GeneralName::IpAddress(bytes) => San::from_address_bytes(bytes.as_bytes()),
-        GeneralName::OtherName(_) => Err(SanError::OtherKind("otherName")),
-        GeneralName::Rfc822Name(_) => Err(SanError::OtherKind("rfc822Name")),
-        GeneralName::DirectoryName(_) => Err(SanError::OtherKind("directoryName")),
-        GeneralName::EdiPartyName(_) => Err(SanError::OtherKind("ediPartyName")),
-        GeneralName::UniformResourceIdentifier(_) => Err(SanError::OtherKind("uniformResourceIdentifier")),
-        GeneralName::RegisteredId(_) => Err(SanError::OtherKind("registeredID")),
+        Name::Dns(text) => text.parse().map(San::Dns),
+        Name::Ip(bytes) => San::from_address_bytes(bytes),
+        Name::Other(kind) => Err(SanError::OtherKind(kind)),
     }
 }

@@ -1,9 +1,9 @@
 use thiserror::Error;
-use x509_cert::der::asn1::Any;
+use x509_cert::der::asn1::AnyRef;
 use x509_cert::der::oid::db::rfc4519::{COMMON_NAME, ORGANIZATION_NAME};
 use x509_cert::der::{Tag, Tagged};
-use x509_cert::name::Name;
 
+use super::pkcs10::Rdn;
 use super::requestor::NODES_GROUP;
 use crate::quote::Quoted;
 
@@ -40,40 +40,33 @@ pub enum SubjectError {
 
 /// Checks that the subject is exactly one CN equal to the username and exactly one O equal to `system:nodes`,
 /// each an RDN of its own, and nothing else.
-pub(super) fn check(subject: &Name, username: &str) -> Result<(), SubjectError> {
-    let (mut common_names, mut organizations) = (Vec::new(), Vec::new());
-    for rdn in subject.iter_rdn() {
-        let mut attributes = rdn.iter();
-        let (Some(attribute), None) = (attributes.next(), attributes.next()) else {
-            return Err(SubjectError::RdnAttributes(rdn.len()));
-        };
-        match attribute.oid {
-            COMMON_NAME => common_names.push(text(&attribute.value)?),
-            ORGANIZATION_NAME => organizations.push(text(&attribute.value)?),
-            other => return Err(SubjectError::OtherAttribute(other.to_string())),
+pub(super) fn check(subject: &[Rdn<'_>], username: &str) -> Result<(), SubjectError> {
+    let (mut common_names, mut organizations) = ((0, ""), (0, ""));
+    for rdn in subject {
+        match rdn {
+            Rdn::One(COMMON_NAME, value) => common_names = (common_names.0 + 1, text(*value)?),
+            Rdn::One(ORGANIZATION_NAME, value) => organizations = (organizations.0 + 1, text(*value)?),
+            Rdn::One(other, _) => return Err(SubjectError::OtherAttribute(other.to_string())),
+            Rdn::Other(attributes) => return Err(SubjectError::RdnAttributes(*attributes)),
         }
     }
-    let [common_name] = common_names.as_slice() else {
-        return Err(SubjectError::CommonNames(common_names.len()));
-    };
-    let [organization] = organizations.as_slice() else {
-        return Err(SubjectError::Organizations(organizations.len()));
-    };
-    if *common_name != username {
+    let (1, common_name) = common_names else { return Err(SubjectError::CommonNames(common_names.0)) };
+    let (1, organization) = organizations else { return Err(SubjectError::Organizations(organizations.0)) };
+    if common_name != username {
         return Err(SubjectError::OtherCommonName {
-            common_name: (*common_name).to_owned(),
+            common_name: common_name.to_owned(),
             username: username.to_owned(),
         });
     }
-    if *organization != NODES_GROUP {
-        return Err(SubjectError::OtherOrganization((*organization).to_owned()));
+    if organization != NODES_GROUP {
+        return Err(SubjectError::OtherOrganization(organization.to_owned()));
     }
     Ok(())
 }
 
 /// INVARIANT: the tag is compared whole. Go takes `[12]`, the number of UTF8String in another class, for no text at
 /// all, and the certificate would lack it.
-fn text(value: &Any) -> Result<&str, SubjectError> {
+fn text(value: AnyRef<'_>) -> Result<&str, SubjectError> {
     if value.tag() != Tag::PrintableString && value.tag() != Tag::Utf8String {
         return Err(SubjectError::StringType);
     }

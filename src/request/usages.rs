@@ -1,5 +1,3 @@
-use std::collections::BTreeSet;
-
 use thiserror::Error;
 
 use crate::quote::QuotedList;
@@ -17,9 +15,10 @@ pub struct UsageError(Vec<String>);
 /// (upstream: `ValidateKubeletServingCSR`). A kubelet before 1.27 always asks for key encipherment, a later one
 /// with an RSA key only.
 pub(super) fn check(usages: &[String]) -> Result<(), UsageError> {
-    let mut set: BTreeSet<&str> = usages.iter().map(String::as_str).collect();
-    set.remove("key encipherment");
-    if set == BTreeSet::from(["digital signature", "server auth"]) { Ok(()) } else { Err(UsageError(usages.to_vec())) }
+    const NEEDED: [&str; 2] = ["digital signature", "server auth"];
+    let has = |usage| usages.iter().any(|requested| requested == usage);
+    let is_known = |usage: &String| NEEDED.contains(&usage.as_str()) || usage == "key encipherment";
+    if NEEDED.into_iter().all(has) && usages.iter().all(is_known) { Ok(()) } else { Err(UsageError(usages.to_vec())) }
 }
 
 #[cfg(test)]

@@ -73,19 +73,7 @@ impl Csr {
 
     /// What becomes of it in a [`Cluster`].
     pub fn judge<'c>(&self, cluster: &'c Cluster) -> Evaluation<'c> {
-        let facts = Facts {
-            now: Timestamp::UNIX_EPOCH,
-            nodes: Nodes::new(&cluster.nodes, &[]),
-            unavailable: &cluster.unavailable,
-            machines: &cluster.machines,
-            machines_unavailable: &[],
-            inventory: cluster.inventory.as_ref(),
-            dns: &cluster.dns,
-            protected: &cluster.protected,
-            superseded: cluster.superseded,
-            budget: cluster.budget.as_ref(),
-        };
-        evaluate(&self.read(), &facts, &cluster.policy)
+        evaluate(&self.read(), &cluster.facts(), &cluster.policy)
     }
 }
 
@@ -100,6 +88,24 @@ pub struct Cluster {
     pub protected: Protected,
     pub superseded: bool,
     pub policy: Policy,
+}
+
+impl Cluster {
+    /// What a decision sees of it.
+    pub fn facts(&self) -> Facts<'_> {
+        Facts {
+            now: Timestamp::UNIX_EPOCH,
+            nodes: Nodes::new(&self.nodes, &[]),
+            unavailable: &self.unavailable,
+            machines: &self.machines,
+            machines_unavailable: &[],
+            inventory: self.inventory.as_ref(),
+            dns: &self.dns,
+            protected: &self.protected,
+            superseded: self.superseded,
+            budget: self.budget.as_ref(),
+        }
+    }
 }
 
 impl Default for Cluster {

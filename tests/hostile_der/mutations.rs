@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use countersign::request::Reading;
+use x509_cert::der::{Decode, Encode};
+use x509_cert::request::CertReq;
 
 use crate::common::csr::{Csr, pem};
 use crate::common::der::{Tlv, bit_string, boolean, oid, printable, sequence, split, utf8};
@@ -90,6 +92,8 @@ fn check(der: &[u8], key: &Key) -> bool {
     let signature = split(after_algorithm).unwrap().1;
     let again = sequence(vec![info, key.algorithm.clone(), bit_string(&signature[1..])]);
     assert_eq!(again.bytes(), der);
+    // What another library reads, and writes again, is the same too.
+    assert_eq!(CertReq::from_der(der).unwrap().to_der().unwrap(), der);
     assert_eq!(texts(&names), request.sans().iter().map(ToString::to_string).collect());
     assert_eq!(request.node().as_str(), "worker-1");
     true

@@ -100,6 +100,23 @@ fn refuses_base64_with_bits_behind_its_end() {
 }
 
 #[test]
+fn refuses_padding_in_any_line_but_the_last() {
+    let names = (0..40).map(|n| dns(format!("name-{n}.a-long-domain.example.com"))).collect();
+    let text = pem(&sign(&with_sans(&SHARED, names), &SHARED).bytes());
+    denied(&Csr::with_request(text.clone()), &["TooManySans"], "");
+    let lines: Vec<&str> = text.lines().collect();
+    assert!(lines.len() > 33, "{}", lines.len());
+    for line in 1..lines.len() - 2 {
+        for padding in ["=", "=="] {
+            let mut changed = lines.clone();
+            let padded = format!("{}{padding}", &lines[line][..64 - padding.len()]);
+            changed[line] = &padded;
+            denied(&Csr::with_request(changed.join("\n") + "\n"), &["MalformedRequest"], NOT_ONE_BLOCK);
+        }
+    }
+}
+
+#[test]
 fn refuses_other_labels_and_says_which() {
     let labels =
         ["NEW CERTIFICATE REQUEST", "CERTIFICATE", "certificate request", "CERTIFICATE_REQUEST", "X509 CRL", ""];

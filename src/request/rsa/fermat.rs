@@ -6,22 +6,8 @@ use super::root::{Root, is_square, multiply, subtract};
 /// How many rounds of Fermat's method a key has to withstand (Baseline Requirements, section 6.1.1.3).
 const ROUNDS: u64 = 100;
 
-/// The moduli, without a common factor, by which nearly every number that is no square can be seen to be none
-/// (Cohen, A Course in Computational Algebraic Number Theory, algorithm 1.7.3); each with the bits of its squares.
-const SQUARES: [(u64, u128); 9] = [
-    squares(64),
-    squares(63),
-    squares(65),
-    squares(11),
-    squares(17),
-    squares(19),
-    squares(23),
-    squares(29),
-    squares(31),
-];
-
-/// The product of the moduli of [`SQUARES`].
-const SQUARES_MODULUS: u64 = 64 * 63 * 65 * 11 * 17 * 19 * 23 * 29 * 31;
+/// The product of the moduli in [`may_be_square`].
+const SQUARES_MODULUS: u64 = 64 * 63 * 55 * 13 * 17 * 19 * 23 * 29 * 31;
 
 static SQUARES_DIVISOR: Divisor = Divisor::new(SQUARES_MODULUS);
 
@@ -31,33 +17,50 @@ static SQUARES_DIVISOR: Divisor = Divisor::new(SQUARES_MODULUS);
 /// rounds: where N is s² + r, (s + k)² - N is k·2s + k² - r. The modulus has to be one that [`Root::of`] takes.
 pub(super) fn has_close_primes(modulus: &[u64]) -> bool {
     let root = Root::of(modulus);
-    let twice = SQUARES_DIVISOR.remainder(&root.twice);
-    let rest = SQUARES_DIVISOR.remainder(&root.rest);
+    let twice = SQUARES_DIVISOR.remainder(root.twice());
+    let rest = SQUARES_DIVISOR.remainder(root.rest());
+    let mut remainder = SQUARES_MODULUS - rest;
     root.is_exact()
         || (1..=ROUNDS).any(|above| {
-            let difference = above * twice + above * above + SQUARES_MODULUS - rest;
-            may_be_square(difference) && {
-                let mut difference = multiply(&root.twice, above, above * above);
-                subtract(&mut difference, &root.rest, 1);
+            remainder += twice + 2 * above - 1;
+            may_be_square(remainder) && {
+                let mut difference = multiply(root.twice(), above, above * above);
+                subtract(&mut difference, root.rest(), 1);
                 is_square(difference)
             }
         })
 }
 
-/// Whether a number with this remainder by [`SQUARES_MODULUS`] may be a square.
+/// Whether a number with this remainder by [`SQUARES_MODULUS`] may be a square: by nearly every number that is none, it can
+/// be seen modulo numbers without a common factor (Cohen, A Course in Computational Algebraic Number Theory, algorithm
+/// 1.7.3).
 fn may_be_square(remainder: u64) -> bool {
-    SQUARES.iter().all(|(modulus, squares)| (squares >> (remainder % modulus)) & 1 == 1)
+    is_square_modulo::<64>(remainder)
+        && is_square_modulo::<63>(remainder)
+        && is_square_modulo::<55>(remainder)
+        && is_square_modulo::<13>(remainder)
+        && is_square_modulo::<17>(remainder)
+        && is_square_modulo::<19>(remainder)
+        && is_square_modulo::<23>(remainder)
+        && is_square_modulo::<29>(remainder)
+        && is_square_modulo::<31>(remainder)
 }
 
-/// The squares modulo a number below 128, as the bits of a number.
-const fn squares(modulus: u64) -> (u64, u128) {
+/// The modulus is at most 64, and known to the compiler, so that it need not divide.
+fn is_square_modulo<const MODULUS: u64>(number: u64) -> bool {
+    let squares = const { squares(MODULUS) };
+    (squares >> (number % MODULUS)) & 1 == 1
+}
+
+/// The squares modulo a number of at most 64, as the bits of a number.
+const fn squares(modulus: u64) -> u64 {
     let mut squares = 0;
     let mut root = 0;
     while root < modulus {
         squares |= 1 << (root * root % modulus);
         root += 1;
     }
-    (modulus, squares)
+    squares
 }
 
 #[cfg(test)]
@@ -118,6 +121,5 @@ mod tests {
             assert!(may_be_square(u64::try_from(square % u128::from(SQUARES_MODULUS)).unwrap()), "{root}");
         }
         assert!((0..20_000).filter(|&number| may_be_square(number)).count() < 200);
-        assert_eq!(SQUARES.iter().map(|(modulus, _)| modulus).product::<u64>(), SQUARES_MODULUS);
     }
 }

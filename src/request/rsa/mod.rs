@@ -12,7 +12,7 @@ mod fermat;
 mod root;
 
 use super::key::KeyError;
-use divisor::{Divisor, MAX_LIMBS};
+use divisor::{Factor, MAX_LIMBS, OddDivisor};
 
 /// How many odd primes there are below 752, up to which SP 800-89 section 5.3.3 asks for division.
 const SMALL_PRIMES: usize = 132;
@@ -27,36 +27,49 @@ const ROCA_LAST_PRIME: u64 = 167;
 const ROCA_GENERATOR: u64 = 65_537;
 
 /// The odd primes up to 751, and the products by which to divide.
-static PRIMES: [([u64; TOGETHER], Divisor); SMALL_PRIMES / TOGETHER] = small_primes();
+static PRIMES: [([Factor; TOGETHER], OddDivisor); SMALL_PRIMES / TOGETHER] = small_primes();
 
 /// Refuses a modulus of 2048, 3072 or 4096 bits, given as big-endian bytes, that others can factor.
 pub(super) fn check(modulus: &[u8]) -> Result<(), KeyError> {
-    let limbs: Vec<u64> =
-        modulus.rchunks(8).map(|bytes| bytes.iter().fold(0, |limb, &byte| limb << 8 | u64::from(byte))).collect();
+    let other_length = Err(KeyError::RsaLength(modulus.len() * 8));
+    let (rest, bytes) = modulus.as_rchunks();
+    let mut limbs = [0; MAX_LIMBS];
+    let Some(limbs) = limbs.get_mut(..bytes.len()) else { return other_length };
+    for (limb, bytes) in limbs.iter_mut().zip(bytes.iter().rev()) {
+        *limb = u64::from_be_bytes(*bytes);
+    }
     let whole = limbs.last().is_some_and(|highest| highest.leading_zeros() == 0) && limbs.len().is_multiple_of(2);
-    if !whole || limbs.len() > MAX_LIMBS {
-        return Err(KeyError::RsaLength(modulus.len() * 8));
+    if !whole || !rest.is_empty() {
+        return other_length;
     }
     if limbs.first().is_none_or(|lowest| lowest.is_multiple_of(2)) {
         return Err(KeyError::RsaEven);
     }
-    if let Some((prime, _)) = remainders(&limbs).find(|&(_, remainder)| remainder == 0) {
+    if let Some(prime) = small_factor(limbs) {
         return Err(KeyError::RsaSmallFactor(prime));
     }
-    if is_roca(&limbs) {
+    if is_roca(limbs) {
         return Err(KeyError::RsaRoca);
     }
-    if fermat::has_close_primes(&limbs) {
+    if fermat::has_close_primes(limbs) {
         return Err(KeyError::RsaClosePrimes);
     }
     Ok(())
 }
 
+/// The smallest of the small primes that divides the modulus.
+fn small_factor(modulus: &[u64]) -> Option<u64> {
+    PRIMES.iter().find_map(|(primes, product)| {
+        let reduced = product.reduce(modulus);
+        primes.iter().find(|prime| prime.divides(reduced)).map(|prime| prime.value())
+    })
+}
+
 /// The small primes in order, each with the remainder of division by it.
 fn remainders(modulus: &[u64]) -> impl Iterator<Item = (u64, u64)> {
     PRIMES.iter().flat_map(move |(primes, product)| {
-        let remainder = product.remainder(modulus);
-        primes.iter().map(move |&prime| (prime, remainder % prime))
+        let reduced = product.reduce(modulus);
+        primes.iter().map(move |prime| (prime.value(), reduced % prime.value()))
     })
 }
 
@@ -84,8 +97,8 @@ fn is_power(generator: u64, number: u64, prime: u64) -> bool {
     }
 }
 
-const fn small_primes() -> [([u64; TOGETHER], Divisor); SMALL_PRIMES / TOGETHER] {
-    let mut groups = [const { ([0; TOGETHER], Divisor::new(1)) }; SMALL_PRIMES / TOGETHER];
+const fn small_primes() -> [([Factor; TOGETHER], OddDivisor); SMALL_PRIMES / TOGETHER] {
+    let mut groups = [const { ([Factor::new(1); TOGETHER], OddDivisor::new(1)) }; SMALL_PRIMES / TOGETHER];
     let mut candidate = 1;
     let mut places = groups.as_mut_slice();
     while let Some((group, rest)) = places.split_first_mut() {
@@ -93,11 +106,11 @@ const fn small_primes() -> [([u64; TOGETHER], Divisor); SMALL_PRIMES / TOGETHER]
         let mut primes = group.0.as_mut_slice();
         while let Some((prime, others)) = primes.split_first_mut() {
             candidate = next_prime(candidate);
-            *prime = candidate;
+            *prime = Factor::new(candidate);
             product *= candidate;
             primes = others;
         }
-        group.1 = Divisor::new(product);
+        group.1 = OddDivisor::new(product);
         places = rest;
     }
     groups
@@ -228,7 +241,7 @@ mod tests {
     }
 
     fn primes() -> Vec<u64> {
-        PRIMES.iter().flat_map(|(primes, _)| *primes).collect()
+        PRIMES.iter().flat_map(|(primes, _)| *primes).map(Factor::value).collect()
     }
 
     fn roca_primes() -> Vec<u64> {

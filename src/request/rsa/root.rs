@@ -1,13 +1,18 @@
 //! Square roots of long numbers.
 
 use std::iter::repeat;
+use std::ops::Range;
 
 /// A square root rounded down.
+///
+/// While it is taken, its digits come one after another in front of the lowest: each buffer is filled from its high end.
 pub(super) struct Root {
-    /// Twice the root.
-    pub(super) twice: Vec<u64>,
-    /// The number less the square of the root.
-    pub(super) rest: Vec<u64>,
+    twice: Vec<u64>,
+    /// Where the lowest limb is that there is so far.
+    twice_from: usize,
+    rest: Vec<u64>,
+    /// The limbs that are to be looked at: further ones of the number are below, zeros above.
+    rest_limbs: Range<usize>,
 }
 
 impl Root {
@@ -16,46 +21,66 @@ impl Root {
     /// The number has to have an even number of limbs, and one of its two highest bits has to be set.
     pub(super) fn of(number: &[u64]) -> Self {
         debug_assert!(number.len().is_multiple_of(2) && number.last().is_some_and(|highest| highest >> 62 != 0));
-        let (pairs, _) = number.as_chunks();
-        let mut pairs = pairs.iter().rev();
-        let [low, high] = pairs.next().copied().unwrap_or_default();
-        let highest = u128::from(high) << 64 | u128::from(low);
-        let digit = highest.isqrt();
-        let mut root = Self { twice: Vec::with_capacity(number.len()), rest: Vec::with_capacity(number.len()) };
-        root.twice.extend(limbs(2 * digit));
-        root.rest.extend(limbs(highest - digit * digit));
-        for pair in pairs {
-            root.rest.splice(..0, *pair);
+        let digits = number.len() / 2;
+        let mut root = Self {
+            twice: vec![0; digits + 1],
+            twice_from: digits.saturating_sub(1),
+            rest: number.to_vec(),
+            rest_limbs: number.len().saturating_sub(2)..number.len(),
+        };
+        if let ([.., low, high], [.., twice_low, twice_high]) = (root.rest.as_mut_slice(), root.twice.as_mut_slice()) {
+            let highest = u128::from(*high) << 64 | u128::from(*low);
+            let digit = highest.isqrt();
+            [*twice_low, *twice_high] = limbs(2 * digit);
+            [*low, *high] = limbs(highest - digit * digit);
+        }
+        for _ in 1..digits {
             root.append_digit();
         }
         root
     }
 
+    /// Twice the root.
+    pub(super) fn twice(&self) -> &[u64] {
+        self.twice.get(self.twice_from..).unwrap_or_default()
+    }
+
+    /// The number less the square of the root.
+    pub(super) fn rest(&self) -> &[u64] {
+        self.rest.get(self.rest_limbs.clone()).unwrap_or_default()
+    }
+
     /// Whether the number is a square.
     pub(super) fn is_exact(&self) -> bool {
-        self.rest.iter().all(|&limb| limb == 0)
+        self.rest().iter().all(|&limb| limb == 0)
     }
 
     /// With the root s so far and B = 2^64, finds the largest digit d by which (2·s·B + d)·d is not above the rest, and
     /// takes that off.
     fn append_digit(&mut self) {
+        self.rest_limbs.start -= 2;
         let mut digit = self.estimate();
-        self.twice.insert(0, digit);
-        let mut below_zero = subtract(&mut self.rest, &self.twice, digit);
-        self.double_lowest(digit);
+        self.twice_from -= 1;
+        let twice = self.twice.get_mut(self.twice_from..).unwrap_or_default();
+        let rest = self.rest.get_mut(self.rest_limbs.clone()).unwrap_or_default();
+        if let [lowest, ..] = twice {
+            *lowest = digit;
+        }
+        let mut below_zero = subtract(rest, twice, digit);
+        double_lowest(twice, digit);
         while below_zero {
             // The estimate was too high. With d less by one, the product is less by 2·s·B + 2·d + 1.
             digit = digit.wrapping_sub(1);
-            self.double_lowest(digit);
-            below_zero = !add(&mut self.rest, &self.twice, true);
+            double_lowest(twice, digit);
+            below_zero = !add(rest, twice, true);
         }
         // The rest is at most twice the root now, and as long.
-        self.rest.pop();
+        self.rest_limbs.end -= 1;
     }
 
     /// The highest limbs of the rest by the highest of twice the root: the next digit, or up to three more.
     fn estimate(&self) -> u64 {
-        let ([.., low, middle, high], [.., lower, upper]) = (self.rest.as_slice(), self.twice.as_slice()) else {
+        let ([.., low, middle, high], [.., lower, upper]) = (self.rest(), self.twice()) else {
             return 0;
         };
         // Halved, so as to fit: twice the root begins with a limb of one bit.
@@ -63,12 +88,13 @@ impl Root {
         let root = u128::from(*upper) << 63 | u128::from(lower >> 1);
         u64::try_from(rest / root).unwrap_or(u64::MAX)
     }
+}
 
-    fn double_lowest(&mut self, digit: u64) {
-        if let [lowest, next, ..] = self.twice.as_mut_slice() {
-            *lowest = digit << 1;
-            *next = *next & !1 | digit >> 63;
-        }
+/// Makes the lowest limb, and the lowest bit of the next, twice the digit.
+fn double_lowest(twice: &mut [u64], digit: u64) {
+    if let [lowest, next, ..] = twice {
+        *lowest = digit << 1;
+        *next = *next & !1 | digit >> 63;
     }
 }
 
@@ -150,8 +176,8 @@ mod tests {
     fn check(limbs: &[u64]) {
         let whole = number(limbs);
         let root = Root::of(limbs);
-        assert_eq!(number(&root.twice), whole.sqrt() * 2_u64);
-        assert_eq!(number(&root.rest), &whole - whole.sqrt().pow(2));
+        assert_eq!(number(root.twice()), whole.sqrt() * 2_u64);
+        assert_eq!(number(root.rest()), &whole - whole.sqrt().pow(2));
         assert_eq!(root.is_exact(), whole.sqrt().pow(2) == whole);
     }
 
