@@ -10,12 +10,15 @@ use kube::runtime::watcher::{self, Config, Event, watcher};
 use kube::{Api, Resource};
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
+use tokio::time::sleep;
 
-use crate::client::describe_watch;
+use crate::client::{describe, describe_watch, is_served};
 
 /// How long the server keeps one watch open, in seconds. A connection that died in silence is noticed 5 s after it
 /// should have ended.
 const WATCH_SECONDS: u32 = 60;
+/// How long to wait before asking again for what the server has, and something on the way does not find.
+const NOT_FOUND: Duration = Duration::from_secs(1);
 /// How long to wait before asking again for a kind of object that the server does not know.
 const UNKNOWN_KIND: Duration = Duration::from_mins(5);
 
@@ -67,7 +70,7 @@ impl Watched {
 
     fn failed(&self, error: &watcher::Error) {
         // An expired resourceVersion is the API server's ordinary way to ask for a new list.
-        if let watcher::Error::WatchError(status) = error
+        if let watcher::Error::WatchError(status) | watcher::Error::WatchStartFailed(kube::Error::Api(status)) = error
             && status.code == 410
         {
             self.set(Health::Syncing);
@@ -152,24 +155,37 @@ impl Watches {
 /// Follows the objects of one kind for ever, through every error, and hands each event to `sink`.
 pub async fn follow_known<K>(api: Api<K>, config: Config, watched: Arc<Watched>, mut sink: impl FnMut(Event<K>))
 where
-    K: Resource + Clone + Debug + DeserializeOwned + Send + 'static,
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
 {
+    let client = api.clone().into_client();
     loop {
         follow(api.clone(), config.clone(), watched.clone(), &mut sink).await;
-        // A server that does not know the kind has no such objects; it may learn of it later.
-        tracing::info!(objects = watched.name, "the API server does not have this kind of object");
-        watched.set(Health::Live);
-        tokio::time::sleep(UNKNOWN_KIND).await;
+        // It may be something on the way that does not find them.
+        match is_served::<K>(&client).await {
+            Ok(false) => {
+                // A server that does not know the kind has no such objects; it may learn of it later.
+                tracing::info!(objects = watched.name, "the API server does not have this kind of object");
+                watched.set(Health::Live);
+                sleep(UNKNOWN_KIND).await;
+            }
+            Ok(true) => sleep(NOT_FOUND).await,
+            Err(error) => {
+                watched.set(Health::Down(describe(&error)));
+                sleep(NOT_FOUND).await;
+            }
+        }
     }
 }
 
-/// Follows the objects of one kind through every error, and hands each event to `sink`. Returns when the server does not
-/// know the kind.
+/// Follows the objects of one kind through every error, and hands each event to `sink`. Returns, with the watch down, when
+/// they are not found.
 pub async fn follow<K>(api: Api<K>, config: Config, watched: Arc<Watched>, mut sink: impl FnMut(Event<K>))
 where
     K: Resource + Clone + Debug + DeserializeOwned + Send + 'static,
 {
-    let mut events = watcher(api, config.timeout(WATCH_SECONDS)).default_backoff().boxed();
+    let config = config.timeout(WATCH_SECONDS);
+    let begin = || watcher(api.clone(), config.clone()).default_backoff().boxed();
+    let mut events = begin();
     while let Some(event) = events.next().await {
         match event {
             Ok(event) => {
@@ -183,11 +199,114 @@ where
                     watched.set(health);
                 }
             }
-            Err(
-                watcher::Error::InitialListFailed(kube::Error::Api(status))
-                | watcher::Error::WatchStartFailed(kube::Error::Api(status)),
-            ) if status.code == 404 => return,
-            Err(error) => watched.failed(&error),
+            Err(error) => {
+                watched.failed(&error);
+                match &error {
+                    watcher::Error::InitialListFailed(kube::Error::Api(status))
+                    | watcher::Error::WatchStartFailed(kube::Error::Api(status)) => match status.code {
+                        404 => return,
+                        // The library lists anew when an open watch says so, but not when one cannot be opened.
+                        410 => events = begin(),
+                        _ => {}
+                    },
+                    _ => {}
+                }
+            }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use http::{Request, Response};
+    use kube::Client;
+    use kube::client::Body;
+    use parking_lot::Mutex;
+    use tower::BoxError;
+
+    use super::*;
+    use crate::api::Node;
+
+    /// What the API server answers to lists, watches and questions for its kinds, in turn; then nothing.
+    struct Script(Mutex<[Vec<(u16, &'static str)>; 3]>);
+
+    const LIST: &str = r#"{"kind": "NodeList", "apiVersion": "v1", "metadata": {"resourceVersion": "7"}, "items": []}"#;
+    const EXPIRED: &str =
+        r#"{"kind": "Status", "status": "Failure", "code": 410, "reason": "Expired", "message": "old"}"#;
+    const KINDS: &str = r#"{"kind": "APIResourceList", "groupVersion": "v1",
+        "resources": [{"name": "nodes", "singularName": "node", "namespaced": false, "kind": "Node", "verbs": []}]}"#;
+
+    impl Script {
+        fn new(mut answers: [Vec<(u16, &'static str)>; 3]) -> Arc<Self> {
+            for answers in &mut answers {
+                answers.reverse();
+            }
+            Arc::new(Self(Mutex::new(answers)))
+        }
+
+        /// Whether everything was asked for.
+        fn is_over(&self) -> bool {
+            self.0.lock().iter().all(Vec::is_empty)
+        }
+
+        fn client(self: &Arc<Self>) -> Client {
+            let script = self.clone();
+            let service = move |request: Request<Body>| {
+                let kind = match (request.uri().path(), request.uri().query()) {
+                    ("/api/v1/nodes", Some(query)) if query.contains("watch=true") => 1,
+                    ("/api/v1/nodes", _) => 0,
+                    _ => 2,
+                };
+                let answer = script.0.lock()[kind].pop();
+                async move {
+                    let Some((status, body)) = answer else { return std::future::pending().await };
+                    let body = Body::from(body.as_bytes().to_vec());
+                    Ok::<_, BoxError>(Response::builder().status(status).body(body)?)
+                }
+            };
+            Client::new(tower::service_fn(service), "default")
+        }
+    }
+
+    /// Follows Nodes by a script, and says through which states that goes.
+    async fn states(script: &Arc<Script>) -> Vec<Health> {
+        let client = script.client();
+        let watched = Watches::new(&["nodes"]).get("nodes").unwrap().clone();
+        let mut health = watched.health.subscribe();
+        let mut states = vec![watched.health()];
+        let following = follow_known(Api::<Node>::all(client), Config::default(), watched, |_| {});
+        let watching = async {
+            while health.changed().await.is_ok() {
+                states.push(health.borrow_and_update().clone());
+            }
+        };
+        // Paused, the time of the tests goes on when nothing else does.
+        let end = tokio::time::timeout(Duration::from_mins(1), async { tokio::join!(watching, following) }).await;
+        assert!(end.is_err());
+        states
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_watch_that_is_refused_as_expired_is_listed_anew() {
+        let script = Script::new([vec![(200, LIST), (200, LIST)], vec![(410, EXPIRED)], vec![]]);
+        assert_eq!(states(&script).await.last(), Some(&Health::Live));
+        assert!(script.is_over(), "it was not listed again");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_404_of_something_on_the_way_does_not_make_a_kind_unknown() {
+        let lists = vec![(404, "no such backend"), (200, LIST)];
+        let states = states(&Script::new([lists, vec![], vec![(200, KINDS)]])).await;
+        let down = Health::Down("no such backend (404 Not Found)".to_owned());
+        assert_eq!(states, [Health::Syncing, down, Health::Syncing, Health::Live]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_kind_that_the_api_server_does_not_have_has_no_objects() {
+        let none = r#"{"kind": "APIResourceList", "groupVersion": "v1", "resources": []}"#;
+        let states = states(&Script::new([vec![(404, "404 page not found")], vec![], vec![(200, none)]])).await;
+        assert_eq!(states.last(), Some(&Health::Live));
     }
 }

@@ -7,6 +7,7 @@ use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
 use super::plan::ApprovalPatch;
 use crate::api::{CertificateSigningRequest, Node};
+use crate::client::get_opt;
 pub(super) use crate::client::{ApiError, call};
 use crate::identity::NodeRecord;
 use crate::lease::Leadership;
@@ -48,14 +49,14 @@ impl Cluster {
     /// The Node as it is at this moment; none where there is none.
     pub(super) async fn node(&self, name: &NodeName) -> Result<Option<NodeRecord>, ApiError> {
         let api: Api<Node> = Api::all(self.client.clone());
-        let node = call("reading a Node", api.get_opt(name.as_str())).await?;
+        let node = call("reading a Node", get_opt(&api, name.as_str())).await?;
         Ok(node.as_ref().and_then(NodeRecord::read))
     }
 
     /// The request as it is at this moment; none where there is none.
     pub(super) async fn request(&self, name: &str) -> Result<Option<CertificateSigningRequest>, ApiError> {
         let api: Api<CertificateSigningRequest> = Api::all(self.client.clone());
-        call("reading a request", api.get_opt(&segment(name))).await
+        call("reading a request", get_opt(&api, &segment(name))).await
     }
 
     /// Writes an answer, if this instance leads.

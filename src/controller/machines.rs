@@ -27,16 +27,18 @@ impl Controller {
             if self.orders().policy.asks(Source::Machine) {
                 match discover(&cluster.client, kind).await {
                     Ok(Some(resource)) => self.follow_resource(&cluster, kind, &resource).await,
-                    Ok(None) => watched.set(Health::Live),
+                    Ok(None) => {
+                        self.forget_machines(kind, &HashSet::new());
+                        watched.set(Health::Live);
+                    }
                     Err(why) => watched.set(Health::Down(why.to_string())),
                 }
-                self.forget_machines(kind, &HashSet::new());
             }
             sleep(LOOK).await;
         }
     }
 
-    /// Returns when the API server does not know the resource any more.
+    /// Returns when the API server may not know the resource any more.
     async fn follow_resource(&self, cluster: &MachineCluster, kind: &'static MachineKind, resource: &ApiResource) {
         let Some(watched) = self.machine_watches.get(kind.name).cloned() else { return };
         let key = |machine: &Machine| {

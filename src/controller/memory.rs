@@ -10,6 +10,7 @@ use tokio::time::sleep;
 
 use super::Controller;
 use super::api::{ApiError, call, call_as_leader};
+use crate::client::get_opt;
 use crate::gather::contested::{self, KEY, NAME};
 use crate::identity::{Moment, Order};
 use crate::lease::Leadership;
@@ -43,7 +44,7 @@ impl Memory {
 
     /// What an earlier run, or another instance, has left.
     async fn recall(&self) -> Result<Kept, ApiError> {
-        let map = call("reading the ConfigMap of contested claims", self.reader.get_opt(NAME)).await?;
+        let map = call("reading the ConfigMap of contested claims", get_opt(&self.reader, NAME)).await?;
         let Some(map) = map else { return Ok(Kept::default()) };
         let text = map.data.and_then(|mut data| data.remove(KEY)).unwrap_or_default();
         Ok(Kept { orders: contested::parse(&text).into_iter().collect(), version: map.metadata.resource_version })
@@ -126,7 +127,7 @@ impl Controller {
         }
         match self.memory.keep(&contested, kept.version.as_deref()).await {
             // Changed or deleted by hand: written over, now that it is known.
-            Err(error) if matches!(error.code(), Some(404 | 409)) => {
+            Err(error) if error.is_not_found() || error.is_conflict() => {
                 kept.version = self.memory.recall().await?.version;
                 *kept = self.memory.keep(&contested, kept.version.as_deref()).await?;
             }

@@ -162,11 +162,9 @@ impl Controller {
         let patch = ApprovalPatch::new(answer, &pending.resource_version, &pending.conditions);
         match self.cluster.approve(name, &patch).await {
             Ok(()) => self.written(name, decided, answer),
-            Err(error) => match error.code() {
-                Some(404) => self.store.lock().remove_request(name),
-                Some(409) => self.look_again(name, decided, answer).await?,
-                _ => return Err(error.into()),
-            },
+            Err(error) if error.is_not_found() => self.store.lock().remove_request(name),
+            Err(error) if error.is_conflict() => self.look_again(name, decided, answer).await?,
+            Err(error) => return Err(error.into()),
         }
         Ok(())
     }

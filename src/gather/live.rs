@@ -11,7 +11,7 @@ use super::contested;
 use super::dump::Object;
 use super::snapshot::{Gathering, Snapshot};
 use crate::api::{CertificateSigningRequest, ConfigMap, EndpointSlice, KUBELET_SERVING, Machine, Node, ServiceCidr};
-use crate::client::{ApiError, MACHINES, call, discover};
+use crate::client::{ApiError, MACHINES, call, discover, get_opt, is_served};
 use crate::policy::{Policy, Source};
 
 /// How many objects one answer of the API server may have.
@@ -37,7 +37,16 @@ pub(crate) async fn gather(
     let nodes: Api<Node> = Api::all(client.clone());
     lister.list("listing nodes", nodes, all(), |it| Object::Node(Box::new(it))).await?;
     let ranges: Api<ServiceCidr> = Api::all(client.clone());
-    lister.list("listing servicecidrs", ranges, all(), Object::ServiceCidr).await?;
+    match lister.list("listing servicecidrs", ranges, all(), Object::ServiceCidr).await {
+        Ok(()) => {}
+        // A server that does not know the kind has no such objects. It may be something on the way that does not find them.
+        Err(error) if error.code() == Some(404) => {
+            if call("looking for servicecidrs", is_served::<ServiceCidr>(client)).await? {
+                return Err(error);
+            }
+        }
+        Err(error) => return Err(error),
+    }
     let endpoints: Api<EndpointSlice> = Api::namespaced(client.clone(), EndpointSlice::NAMESPACE);
     let of_api_server = all().labels(EndpointSlice::OF_API_SERVER);
     lister.list("listing endpointslices", endpoints, of_api_server, Object::EndpointSlice).await?;
@@ -57,7 +66,7 @@ pub(crate) async fn gather(
         }
     }
     let own: Api<ConfigMap> = Api::default_namespaced(client.clone());
-    match call("reading the ConfigMap of contested claims", own.get_opt(contested::NAME)).await {
+    match call("reading the ConfigMap of contested claims", get_opt(&own, contested::NAME)).await {
         Ok(Some(map)) => lister.gathering.add(Object::ConfigMap(map)),
         // Who may not look there does without.
         Ok(None) => {}
@@ -87,12 +96,7 @@ impl Lister<'_> {
         let mut params = params.limit(PAGE);
         let (started, before) = (Instant::now(), self.count);
         loop {
-            let page = match call(what, api.list(&params)).await {
-                Ok(page) => page,
-                // A server that does not know the kind has no such objects.
-                Err(error) if error.code() == Some(404) => return Ok(()),
-                Err(error) => return Err(error),
-            };
+            let page = call(what, api.list(&params)).await?;
             self.count += page.items.len();
             (self.progress)(self.count);
             page.items.into_iter().for_each(|item| self.gathering.add(object(item)));

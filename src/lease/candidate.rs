@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use super::election::{Attempt, Election};
 use super::leadership::Standing;
 use super::{Leadership, LeaseName};
-use crate::client::describe;
+use crate::client::{describe, get_opt};
 
 /// How long one request may take: a renewal that hangs leaves time for two more.
 const REQUEST: Duration = Duration::from_secs(3);
@@ -92,7 +92,7 @@ impl Candidate {
     }
 
     async fn observe(&mut self) -> Result<(), Failure> {
-        let lease = self.request(self.api.get_opt(self.name.name())).await?;
+        let lease = self.request(get_opt(&self.api, self.name.name())).await?;
         let led = self.election.until(Instant::now()).is_some();
         let alive = self.election.observe(lease, Instant::now());
         if led && self.election.until(Instant::now()).is_none() {
