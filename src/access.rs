@@ -1,13 +1,15 @@
 //! What the program is allowed to do, asked at the start, so that a missing permission is one clear line and not a
 //! stream of failures.
 
+use std::time::Duration;
+
 use k8s_openapi::api::authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec};
 use kube::api::PostParams;
 use kube::{Api, Client};
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep};
 
 use crate::api::KUBELET_SERVING;
-use crate::client::{MachineCluster, REQUEST_TIMEOUT, describe};
+use crate::client::{MachineCluster, describe};
 use crate::gather::contested;
 use crate::lease::LeaseName;
 use crate::policy::{Mode, Policy, Source};
@@ -57,6 +59,11 @@ impl<'a> Permission<'a> {
         }
     }
 }
+
+/// How long an API server that does not answer is asked again: one that restarts, say. To end at once would have Kubernetes
+/// wait ever longer before the next start.
+const PATIENCE: Duration = Duration::from_secs(15);
+const PAUSE: Duration = Duration::from_millis(500);
 
 const CERTIFICATES: &str = "certificates.k8s.io";
 const REQUESTS: &str = "certificatesigningrequests";
@@ -196,15 +203,42 @@ fn refuse(server: &str, missing: &[String]) -> anyhow::Result<()> {
 /// Those of the permissions that the user lacks.
 async fn missing(client: &Client, server: &str, permissions: &[Permission<'_>]) -> anyhow::Result<Vec<String>> {
     let mut missing = Vec::new();
+    let give_up = Instant::now() + PATIENCE;
     for permission in permissions {
-        if !is_allowed(client, server, permission).await? {
+        if !is_allowed(client, server, permission, give_up).await? {
             missing.push(permission.describe());
         }
     }
     Ok(missing)
 }
 
-async fn is_allowed(client: &Client, server: &str, permission: &Permission<'_>) -> anyhow::Result<bool> {
+async fn is_allowed(
+    client: &Client,
+    server: &str,
+    permission: &Permission<'_>,
+    give_up: Instant,
+) -> anyhow::Result<bool> {
+    let mut told = false;
+    loop {
+        let error = match ask(client, permission).await {
+            Ok(allowed) => return Ok(allowed),
+            Err(error) => error,
+        };
+        let problem = format!("cannot talk to the API server {server}: {}", describe(&error));
+        // Whoever is not known, or may not ask, will not be in a moment either.
+        let refused = matches!(&error, kube::Error::Api(status) if matches!(status.code, 401 | 403));
+        if refused || Instant::now() + PAUSE > give_up {
+            anyhow::bail!(problem);
+        }
+        if !told {
+            tracing::warn!("{problem}; it is asked again for {} s", PATIENCE.as_secs());
+            told = true;
+        }
+        sleep(PAUSE).await;
+    }
+}
+
+async fn ask(client: &Client, permission: &Permission<'_>) -> kube::Result<bool> {
     let api: Api<SelfSubjectAccessReview> = Api::all(client.clone());
     let review = SelfSubjectAccessReview {
         spec: SelfSubjectAccessReviewSpec {
@@ -213,9 +247,6 @@ async fn is_allowed(client: &Client, server: &str, permission: &Permission<'_>) 
         },
         ..SelfSubjectAccessReview::default()
     };
-    match timeout(REQUEST_TIMEOUT, api.create(&PostParams::default(), &review)).await {
-        Ok(Ok(answer)) => Ok(answer.status.is_some_and(|status| status.allowed)),
-        Ok(Err(error)) => anyhow::bail!("cannot talk to the API server {server}: {}", describe(&error)),
-        Err(_) => anyhow::bail!("no answer from the API server {server} within {} s", REQUEST_TIMEOUT.as_secs()),
-    }
+    let answer = api.create(&PostParams::default(), &review).await?;
+    Ok(answer.status.is_some_and(|status| status.allowed))
 }

@@ -16,9 +16,11 @@ use crate::identity::{Moment, Order};
 use crate::lease::Leadership;
 use crate::san::San;
 
-/// How long to gather changes before they are written, and to wait after an error.
+/// How long to gather changes before they are written.
 const PAUSE: Duration = Duration::from_millis(200);
+/// How long to wait after an error at most, and after the first one where everything waits for this.
 const AFTER_ERROR: Duration = Duration::from_secs(5);
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
 
 /// Reads and writes the ConfigMap.
 #[derive(Clone)]
@@ -94,13 +96,16 @@ impl Controller {
         self.contests.notify_one();
     }
 
+    /// Tries soon and then ever later: a leader answers nothing before it has succeeded.
     async fn recall(&self) -> Kept {
+        let mut pause = FIRST_PAUSE;
         loop {
             match self.memory.recall().await {
                 Ok(kept) => return kept,
                 Err(error) => {
                     tracing::warn!(%error, "trying again");
-                    sleep(AFTER_ERROR).await;
+                    sleep(pause).await;
+                    pause = (pause * 2).min(AFTER_ERROR);
                 }
             }
         }
