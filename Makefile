@@ -3,7 +3,7 @@
 CARGO_DENY = target/tools/cargo-deny@0.20.2/bin/cargo-deny
 CARGO_CYCLONEDX = target/tools/cargo-cyclonedx@0.5.9/bin/cargo-cyclonedx
 
-.PHONY: help demo test prerequisites lint unit differential cluster matrix chart image image-test picture licenses sbom
+.PHONY: help demo test prerequisites lint unit differential cluster faults matrix chart image image-test picture licenses sbom
 .PHONY: install release measure-review bench-engine bench-check
 
 help: ## Show what there is to make
@@ -35,6 +35,9 @@ bench-check: ## Count the instructions of each step of a decision, and compare w
 # Last, since it takes longest; builds the control plane the first time.
 cluster:
 	cargo test --test cluster
+
+faults: prerequisites ## Let everything fail at random (FAULTS=1500 unless told otherwise, FAULT_SEED=1 for the same again)
+	FAULTS=$(or $(FAULTS),1500) $(if $(FAULT_SEED),FAULT_SEED=$(FAULT_SEED)) cargo test --test cluster -- chaos
 
 chart: prerequisites ## Package the chart into target/chart
 	mkdir -p target/chart

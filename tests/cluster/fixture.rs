@@ -19,8 +19,9 @@ use crate::harness::control_plane::{self, ControlPlane};
 use crate::harness::controller::{self, Controller};
 use crate::harness::helm::{Helm, path};
 use crate::harness::pod::{Image, Pod};
+use crate::harness::proxy::Proxy;
 use crate::harness::requests::Request;
-use crate::harness::{account, approval, network, wait};
+use crate::harness::{account, approval, kubeconfig, network, wait};
 
 /// How long an answer may take before a test gives up. It takes milliseconds; the machine may be busy.
 pub const SOON: Duration = Duration::from_secs(30);
@@ -59,10 +60,27 @@ impl Cluster {
 
     /// Starts the controller with a policy and further flags.
     pub async fn start_in(control_plane: ControlPlane, policy: &Path, flags: &[&str]) -> Result<Self> {
+        let kubeconfig = account::of_controller(&control_plane).await?;
+        Self::start_with(control_plane, policy, kubeconfig, flags).await
+    }
+
+    /// Starts the controller with the default policy and a proxy between it and the API server.
+    pub async fn start_behind(proxy: &Proxy, control_plane: ControlPlane) -> Result<Self> {
+        let path = account::of_controller(&control_plane).await?;
+        kubeconfig::set_server(&path, &proxy.url())?;
+        Self::start_with(control_plane, &policies().join("default.yaml"), path, &[]).await
+    }
+
+    async fn start_with(
+        control_plane: ControlPlane,
+        policy: &Path,
+        kubeconfig: PathBuf,
+        flags: &[&str],
+    ) -> Result<Self> {
         let options = controller::Options {
             binary: program(),
             policy: policy.to_owned(),
-            kubeconfig: account::of_controller(&control_plane).await?,
+            kubeconfig,
             flags: flags.iter().map(|flag| (*flag).to_owned()).collect(),
         };
         let mut controller = Controller::start(&options, control_plane.directory(), "controller")?;

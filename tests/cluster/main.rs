@@ -8,6 +8,7 @@ mod harness;
 
 mod case_file;
 mod cases;
+mod chaos;
 mod chart;
 mod compromised;
 mod deferrals;
@@ -43,6 +44,7 @@ fn main() -> anyhow::Result<()> {
         dns::trials(),
         faults::trials(),
         leaders::trials(),
+        chaos::trials(),
         startup::trials(),
         cases::trials(),
         chart::trials(),

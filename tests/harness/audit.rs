@@ -1,6 +1,6 @@
 //! The API server's audit log: who has written what, and when, as the API server itself saw it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
@@ -22,6 +22,9 @@ pub struct Entry {
     /// What it was about.
     #[serde(default)]
     pub object_ref: Object,
+    #[serde(rename = "auditID")]
+    id: String,
+    stage: String,
     /// What was answered.
     #[serde(default)]
     pub response_status: Status,
@@ -94,13 +97,25 @@ impl Entry {
 
 /// All that was answered so far, in the order of the answers.
 pub fn read(log: &Path) -> Result<Vec<Entry>> {
-    let text = std::fs::read_to_string(log).with_context(|| format!("read {}", log.display()))?;
-    // The last line may be half written.
-    let complete = text.rsplit_once('\n').map_or("", |(complete, _)| complete);
-    let entries = complete.lines().map(|line| serde_json::from_str(line).with_context(|| line.to_owned()));
-    let mut entries: Vec<Entry> = entries.collect::<Result<_>>()?;
+    let mut entries = read_all(log)?;
+    entries.retain(|entry| entry.stage == "ResponseComplete");
     entries.sort_by_key(|entry| entry.answered);
     Ok(entries)
+}
+
+/// What has come and was not answered: the API server may have done it all the same.
+pub fn unfinished(log: &Path) -> Result<Vec<Entry>> {
+    let entries = read_all(log)?;
+    let is_end = |entry: &&Entry| entry.stage != "RequestReceived";
+    let answered: BTreeSet<String> = entries.iter().filter(is_end).map(|entry| entry.id.clone()).collect();
+    Ok(entries.into_iter().filter(|entry| !answered.contains(&entry.id)).collect())
+}
+
+fn read_all(log: &Path) -> Result<Vec<Entry>> {
+    let text = std::fs::read_to_string(log).with_context(|| format!("read {}", log.display()))?;
+    // The last line may be half written, and so may one on which an API server was killed.
+    let complete = text.rsplit_once('\n').map_or("", |(complete, _)| complete);
+    Ok(complete.lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
 }
 
 /// What the audit log calls the token in a kubeconfig.

@@ -17,7 +17,7 @@ pub const API_PORT: u16 = 6443;
 const ETCD_PORT: u16 = 2379;
 const ETCD_PEER_PORT: u16 = 2380;
 const CONTROLLERS: &str = "csrsigning,csrapproving,csrcleaner,tokencleaner,serviceaccount";
-const AUDIT_POLICY: &str = r#"{"apiVersion": "audit.k8s.io/v1", "kind": "Policy", "omitStages": ["RequestReceived"], "rules": [{"level": "Metadata"}]}"#;
+const AUDIT_POLICY: &str = r#"{"apiVersion": "audit.k8s.io/v1", "kind": "Policy", "rules": [{"level": "Metadata"}]}"#;
 
 /// Starts the components of one control plane.
 pub struct Launcher<'a> {

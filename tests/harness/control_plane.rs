@@ -151,6 +151,11 @@ impl ControlPlane {
         &mut self.controller_manager
     }
 
+    /// All of them.
+    pub fn processes(&mut self) -> [&mut Process; 3] {
+        [&mut self.etcd, &mut self.api_server, &mut self.controller_manager]
+    }
+
     /// Kills the API server and starts it again, with the same address and data.
     pub async fn restart_api_server(&mut self) -> Result<()> {
         self.api_server.restart()?;

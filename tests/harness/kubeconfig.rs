@@ -44,6 +44,13 @@ pub fn write(kubeconfig: &Value, path: &Path) -> Result<()> {
     fs::write(path, kubeconfig.to_string()).with_context(|| format!("write {}", path.display()))
 }
 
+/// Has a kubeconfig reach its cluster by another URL.
+pub fn set_server(path: &Path, url: &str) -> Result<()> {
+    let mut kubeconfig: Value = serde_json::from_slice(&fs::read(path)?)?;
+    *kubeconfig.pointer_mut("/clusters/0/cluster/server").context("a kubeconfig without a server")? = url.into();
+    write(&kubeconfig, path)
+}
+
 /// A client that fails soon instead of trying again for minutes.
 pub async fn client(kubeconfig: &Value) -> Result<Client> {
     let kubeconfig: Kubeconfig = serde_json::from_value(kubeconfig.clone())?;

@@ -6,6 +6,7 @@
 //! Kubelet ──────────► a real kubelet on a fake container runtime: bootstraps by token, asks for its certificate, serves TLS
 //! Controller ───────► the `countersign` binary as a child process
 //! Helm, Pod ────────► the chart, installed, and the binary with what a container of its Deployment is given
+//! Proxy ────────────► between the two, where a test wants the network to fail
 //! ```
 // Each program that includes this module uses a part of it.
 #![allow(dead_code)]
@@ -32,6 +33,8 @@ pub mod pki;
 pub mod plain_http;
 pub mod pod;
 pub mod process;
+pub mod proxy;
+pub mod random;
 pub mod requests;
 pub mod tls;
 pub mod wait;

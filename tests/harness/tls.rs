@@ -10,8 +10,10 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::crypto::aws_lc_rs;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
-use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
-use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use tokio_rustls::rustls::{ClientConfig, RootCertStore, ServerConfig};
+
+use super::pki::Identity;
 
 /// Connects to a server, and verifies its certificate up to the authority and for its address.
 pub async fn connect(server: SocketAddr, ca_pem: &str) -> Result<TlsStream<TcpStream>> {
@@ -24,6 +26,16 @@ pub async fn connect(server: SocketAddr, ca_pem: &str) -> Result<TlsStream<TcpSt
     let stream = TcpStream::connect(server).await.with_context(|| format!("connect to {server}"))?;
     let name = ServerName::IpAddress(server.ip().into());
     Ok(TlsConnector::from(Arc::new(config)).connect(name, stream).await?)
+}
+
+/// A server's side of TLS, with this certificate.
+pub fn server_config(identity: &Identity) -> Result<ServerConfig> {
+    let certificate = CertificateDer::from_pem_slice(identity.certificate.as_bytes())?;
+    let key = PrivateKeyDer::from_pem_slice(identity.key.as_bytes())?;
+    Ok(ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate], key)?)
 }
 
 /// The certificate (DER) a server proves to have, verified likewise.
