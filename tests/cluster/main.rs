@@ -14,6 +14,7 @@ mod compromised;
 mod deferrals;
 mod denials;
 mod dns;
+mod fairness;
 mod faults;
 mod fixture;
 mod image;
@@ -43,6 +44,7 @@ fn main() -> anyhow::Result<()> {
         reloads::trials(),
         dns::trials(),
         faults::trials(),
+        fairness::trials(),
         leaders::trials(),
         chaos::trials(),
         startup::trials(),
