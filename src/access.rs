@@ -9,7 +9,7 @@ use kube::{Api, Client};
 use tokio::time::{Instant, sleep};
 
 use crate::api::KUBELET_SERVING;
-use crate::client::{MachineCluster, describe};
+use crate::client::{MachineCluster, call};
 use crate::gather::contested;
 use crate::lease::LeaseName;
 use crate::policy::{Mode, Policy, Source};
@@ -60,9 +60,11 @@ impl<'a> Permission<'a> {
     }
 }
 
-/// How long an API server that does not answer is asked again: one that restarts, say. To end at once would have Kubernetes
-/// wait ever longer before the next start.
+/// How long an API server that does not answer is asked again by the controller: one that restarts, say. To end at once
+/// would have Kubernetes wait ever longer before the next start.
 const PATIENCE: Duration = Duration::from_secs(15);
+/// For a person, and for what is no reason not to start.
+const ONCE: Duration = Duration::ZERO;
 const PAUSE: Duration = Duration::from_millis(500);
 
 const CERTIFICATES: &str = "certificates.k8s.io";
@@ -150,11 +152,13 @@ pub async fn check(
     needed.extend(write);
     needed.extend(own(client.default_namespace()));
     needed.extend(lease.map(lead).unwrap_or_default());
-    demand(client, server, &needed).await?;
+    refuse(server, &missing(client, server, &needed, PATIENCE).await?)?;
     if !policy.asks(Source::Machine) {
         return Ok(());
     }
-    let missing = missing(&machines.client, &machines.server, &of_machines(machines.namespace.as_deref())).await;
+    let patience = if machines.is_other { ONCE } else { PATIENCE };
+    let needed = of_machines(machines.namespace.as_deref());
+    let missing = missing(&machines.client, &machines.server, &needed, patience).await;
     match missing {
         Ok(missing) => refuse(&machines.server, &missing),
         Err(error) if machines.is_other => {
@@ -176,7 +180,7 @@ pub(crate) async fn check_reading(client: &Client, server: &str, policy: &Policy
         needed.extend(of_machines(None));
     }
     needed.retain(|permission| permission.verb == "list");
-    demand(client, server, &needed).await
+    refuse(server, &missing(client, server, &needed, ONCE).await?)
 }
 
 /// Needed for the addresses of load balancers, where the policy protects them.
@@ -189,10 +193,6 @@ fn of_machines(namespace: Option<&str>) -> Vec<Permission<'_>> {
     MACHINES.as_flattened().iter().map(|permission| Permission { namespace, ..*permission }).collect()
 }
 
-async fn demand(client: &Client, server: &str, needed: &[Permission<'_>]) -> anyhow::Result<()> {
-    refuse(server, &missing(client, server, needed).await?)
-}
-
 fn refuse(server: &str, missing: &[String]) -> anyhow::Result<()> {
     if missing.is_empty() {
         return Ok(());
@@ -200,10 +200,15 @@ fn refuse(server: &str, missing: &[String]) -> anyhow::Result<()> {
     anyhow::bail!("the API server {server} does not allow this user to: {}", missing.join("; "))
 }
 
-/// Those of the permissions that the user lacks.
-async fn missing(client: &Client, server: &str, permissions: &[Permission<'_>]) -> anyhow::Result<Vec<String>> {
+/// Those of the permissions that the user lacks. Asks again for so long.
+async fn missing(
+    client: &Client,
+    server: &str,
+    permissions: &[Permission<'_>],
+    patience: Duration,
+) -> anyhow::Result<Vec<String>> {
     let mut missing = Vec::new();
-    let give_up = Instant::now() + PATIENCE;
+    let give_up = Instant::now() + patience;
     for permission in permissions {
         if !is_allowed(client, server, permission, give_up).await? {
             missing.push(permission.describe());
@@ -220,18 +225,18 @@ async fn is_allowed(
 ) -> anyhow::Result<bool> {
     let mut told = false;
     loop {
-        let error = match ask(client, permission).await {
+        let error = match call("asking what it allows", ask(client, permission)).await {
             Ok(allowed) => return Ok(allowed),
             Err(error) => error,
         };
-        let problem = format!("cannot talk to the API server {server}: {}", describe(&error));
+        let problem = format!("cannot talk to the API server {server}: {error}");
         // Whoever is not known, or may not ask, will not be in a moment either.
-        let refused = matches!(&error, kube::Error::Api(status) if matches!(status.code, 401 | 403));
+        let refused = matches!(error.code(), Some(401 | 403));
         if refused || Instant::now() + PAUSE > give_up {
             anyhow::bail!(problem);
         }
         if !told {
-            tracing::warn!("{problem}; it is asked again for {} s", PATIENCE.as_secs());
+            tracing::warn!("{problem}; trying again");
             told = true;
         }
         sleep(PAUSE).await;
