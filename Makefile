@@ -4,7 +4,7 @@ CARGO_DENY = target/tools/cargo-deny@0.20.2/bin/cargo-deny
 CARGO_CYCLONEDX = target/tools/cargo-cyclonedx@0.5.9/bin/cargo-cyclonedx
 
 .PHONY: help demo test prerequisites lint unit differential cluster faults matrix chart image image-test picture licenses sbom
-.PHONY: install release measure-review bench-engine bench-check
+.PHONY: fuzz install release measure-review bench-engine bench-check
 
 help: ## Show what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -20,11 +20,17 @@ lint:
 	cargo clippy --all-targets -- --deny warnings
 
 unit:
-	cargo test --lib --bins --test hostile_der --test policies --test any_order --test cli --test chart
+	cargo test --lib --bins --test hostile_der --test policies --test any_order --test cli --test chart --test fuzz
 	cargo test --doc
 
 differential: prerequisites ## Compare how requests are read here and by the signer (N=1000000 for more, SEED=1 for the same again)
 	DIFFERENTIAL_REQUESTS=$(N) DIFFERENTIAL_SEED=$(SEED) cargo test $(if $(N),--release) --test differential
+
+fuzz: ## Fuzz each target for TIME=60 seconds (needs cargo-fuzz and a nightly toolchain)
+	@for target in request policy inventory node; do \
+	  mkdir -p fuzz/corpus/$$target && \
+	  cargo +nightly fuzz run $$target fuzz/corpus/$$target fuzz/seeds/$$target -- -max_total_time=$(or $(TIME),60) || exit 1; \
+	done
 
 bench-engine: ## Measure a decision beside the verification of its signature, and in clusters of 10 to 15,000 Nodes
 	cargo bench --bench engine
