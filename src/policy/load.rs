@@ -1,5 +1,6 @@
 use std::collections::HashSet;
 use std::fmt::Write as _;
+use std::net::IpAddr;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -263,10 +264,10 @@ impl Check<'_> {
 pub(crate) fn range(text: &str) -> Result<IpNet, String> {
     let expected =
         || format!("{text:?} is neither an address nor a range in CIDR notation, such as 10.1.0.0/16 or fd00:1::/48");
-    let range = match text.parse::<IpNet>() {
-        Ok(range) => range,
-        Err(_) => text.parse::<std::net::IpAddr>().map(IpNet::from).map_err(|_| expected())?,
-    };
+    let address = text.split_once('/').map_or(text, |(address, _)| address);
+    // The library for ranges reads 010.0.0.1 as 10.0.0.1, where others take 010 for an octal number.
+    let address: IpAddr = address.parse().map_err(|_| expected())?;
+    let range = if text.contains('/') { text.parse().map_err(|_| expected())? } else { IpNet::from(address) };
     if range.trunc() == range {
         Ok(range)
     } else {
@@ -295,6 +296,18 @@ mod tests {
 
     fn with(rule: &str) -> Vec<String> {
         errors(&format!("{MINIMAL}{rule}\n"))
+    }
+
+    #[test]
+    fn a_range_is_written_in_one_way() {
+        for text in ["10.1.0.0/16", "10.1.2.3", "10.1.2.3/32", "0.0.0.0/0", "fd00:1::/48", "fd00::1"] {
+            assert!(range(text).is_ok(), "{text}");
+        }
+        for text in
+            ["010.1.0.0/16", "10.1.0.00/16", "10.01.2.3", "10.1/16", "0x0a.1.0.0/16", "10.1.0.0/33", "10.1.0.0/", "/8"]
+        {
+            assert!(range(text).unwrap_err().contains("neither an address nor a range"), "{text}");
+        }
     }
 
     #[test]
