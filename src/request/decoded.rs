@@ -81,25 +81,22 @@ impl Decoded {
 
 impl RequestedName {
     fn read(name: &GeneralName) -> Self {
-        let (kind, text) = match name {
-            GeneralName::DnsName(name) => ("dNSName", name.to_string()),
-            GeneralName::IpAddress(bytes) => ("iPAddress", address(bytes.as_bytes())),
-            GeneralName::Rfc822Name(name) => ("rfc822Name", name.to_string()),
-            GeneralName::UniformResourceIdentifier(name) => ("uniformResourceIdentifier", name.to_string()),
-            GeneralName::DirectoryName(name) => ("directoryName", name.to_string()),
-            GeneralName::RegisteredId(oid) => ("registeredID", oid.to_string()),
-            GeneralName::OtherName(name) => ("otherName", name.type_id.to_string()),
-            GeneralName::EdiPartyName(_) => ("ediPartyName", String::new()),
+        let (name, text) = match name {
+            GeneralName::DnsName(name) => (Name::Dns(name.as_str()), name.to_string()),
+            GeneralName::IpAddress(bytes) => (Name::Ip(bytes.as_bytes()), address(bytes.as_bytes())),
+            GeneralName::Rfc822Name(name) => (Name::Other("rfc822Name"), name.to_string()),
+            GeneralName::UniformResourceIdentifier(name) => {
+                (Name::Other("uniformResourceIdentifier"), name.to_string())
+            }
+            GeneralName::DirectoryName(name) => (Name::Other("directoryName"), name.to_string()),
+            GeneralName::RegisteredId(oid) => (Name::Other("registeredID"), oid.to_string()),
+            GeneralName::OtherName(name) => (Name::Other("otherName"), name.type_id.to_string()),
+            GeneralName::EdiPartyName(_) => (Name::Other("ediPartyName"), String::new()),
         };
-        let name = match name {
-            GeneralName::DnsName(name) => Name::Dns(name.as_str()),
-            GeneralName::IpAddress(bytes) => Name::Ip(bytes.as_bytes()),
-            GeneralName::Rfc822Name(_)
-            | GeneralName::UniformResourceIdentifier(_)
-            | GeneralName::DirectoryName(_)
-            | GeneralName::RegisteredId(_)
-            | GeneralName::OtherName(_)
-            | GeneralName::EdiPartyName(_) => Name::Other(kind),
+        let kind = match name {
+            Name::Dns(_) => "dNSName",
+            Name::Ip(_) => "iPAddress",
+            Name::Other(kind) => kind,
         };
         Self { kind, text, san: super::san(name) }
     }

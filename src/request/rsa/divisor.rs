@@ -13,15 +13,7 @@ pub(super) struct Divisor {
 impl Divisor {
     pub(super) const fn new(divisor: u64) -> Self {
         assert!(divisor < 1 << 58, "the sum in Divisor::remainder has to fit");
-        let mut powers = [0; MAX_LIMBS];
-        let mut places = powers.as_mut_slice();
-        let mut power = 1 % divisor;
-        while let Some((place, rest)) = places.split_first_mut() {
-            *place = power;
-            power = remainder((power as u128) << 64, divisor);
-            places = rest;
-        }
-        Self { divisor, powers }
+        Self { divisor, powers: powers_from(1 % divisor, divisor) }
     }
 
     /// The remainder of a number of at most [`MAX_LIMBS`].
@@ -42,14 +34,7 @@ pub(super) struct OddDivisor {
 impl OddDivisor {
     pub(super) const fn new(divisor: u64) -> Self {
         assert!(divisor < u64::MAX / 65, "the sum in OddDivisor::reduce has to fit");
-        let mut powers = [0; MAX_LIMBS];
-        let mut places = powers.as_mut_slice();
-        let mut power = 1 % divisor;
-        while let Some((place, rest)) = places.split_first_mut() {
-            power = remainder((power as u128) << 64, divisor);
-            *place = power;
-            places = rest;
-        }
+        let powers = powers_from(remainder(1 << 64, divisor), divisor);
         Self { divisor, inverse: inverse(divisor).wrapping_neg(), powers }
     }
 
@@ -63,6 +48,19 @@ impl OddDivisor {
         let (_, multiple) = low.wrapping_mul(self.inverse).carrying_mul(self.divisor, 0);
         high + multiple + u64::from(low != 0)
     }
+}
+
+/// The remainders of a power of 2^64, of which this is one, and of those after it.
+const fn powers_from(first: u64, divisor: u64) -> [u64; MAX_LIMBS] {
+    let mut powers = [0; MAX_LIMBS];
+    let mut places = powers.as_mut_slice();
+    let mut power = first;
+    while let Some((place, rest)) = places.split_first_mut() {
+        *place = power;
+        power = remainder((power as u128) << 64, divisor);
+        places = rest;
+    }
+    powers
 }
 
 /// Each limb of a number of at most [`MAX_LIMBS`] times what stands in its place, which has at most 58 bits: 2^6 products
