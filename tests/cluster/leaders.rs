@@ -102,6 +102,15 @@ impl Pair {
         Ok(())
     }
 
+    /// Each node files a request, and all are approved within this time since something happened to the leader.
+    async fn ensure_taken_over(&self, what: &str, since: Instant, limit: Duration) -> Result<()> {
+        self.file_and_wait().await?;
+        let took = since.elapsed();
+        println!("leaders: {what}, the other answers after {took:.1?}");
+        ensure!(took < limit, "the answer took {took:?}");
+        Ok(())
+    }
+
     /// Checks with the API server's own log that each request was answered once, and by whoever held the Lease.
     fn ensure_one_writer(&self) -> Result<()> {
         let entries = audit::read(&self.cluster.control_plane.audit_log())?;
@@ -114,10 +123,7 @@ async fn killed() -> Result<()> {
     let mut pair = Pair::start(1).await?;
     pair.cluster.controller.process().kill()?;
     let since = Instant::now();
-    pair.file_and_wait().await?;
-    let took = since.elapsed();
-    println!("leaders: the leader killed, the other answers after {took:.1?}");
-    ensure!(took < AFTER_KILL, "the answer took {took:?}");
+    pair.ensure_taken_over("the leader killed", since, AFTER_KILL).await?;
     pair.ensure_one_writer()
 }
 
@@ -128,10 +134,7 @@ async fn terminated() -> Result<()> {
     let since = Instant::now();
     process.terminate(SOON).await?;
     let stopped = since.elapsed();
-    pair.file_and_wait().await?;
-    let took = since.elapsed();
-    println!("leaders: the leader told to stop, gone after {stopped:.1?}, the other answers after {took:.1?}");
-    ensure!(took < AFTER_STOP, "the answer took {took:?}");
+    pair.ensure_taken_over(&format!("the leader told to stop, gone after {stopped:.1?}"), since, AFTER_STOP).await?;
     pair.second.wait_until_leading(true).await?;
     pair.ensure_one_writer()
 }
@@ -145,10 +148,7 @@ async fn pods() -> Result<()> {
     // The first is killed. Started anew, as by a kubelet, it finds the second leading, and follows.
     pair.cluster.controller.process().kill()?;
     let since = Instant::now();
-    pair.file_and_wait().await?;
-    let took = since.elapsed();
-    println!("leaders: the leading pod killed, the other answers after {took:.1?}");
-    ensure!(took < AFTER_KILL, "the answer took {took:?}");
+    pair.ensure_taken_over("the leading pod killed", since, AFTER_KILL).await?;
     pair.cluster.controller.process().restart()?;
     pair.cluster.controller.wait_until_ready().await?;
     pair.cluster.controller.wait_until_leading(false).await?;
@@ -156,10 +156,7 @@ async fn pods() -> Result<()> {
     // The second is told to stop, as in a rollout.
     let since = Instant::now();
     pair.second.process().terminate(SOON).await?;
-    pair.file_and_wait().await?;
-    let took = since.elapsed();
-    println!("leaders: the leading pod told to stop, the other answers after {took:.1?}");
-    ensure!(took < AFTER_STOP, "the answer took {took:?}");
+    pair.ensure_taken_over("the leading pod told to stop", since, AFTER_STOP).await?;
     audit::ensure_permitted(&audit::read(&pair.cluster.control_plane.audit_log())?, &pair.tokens)?;
     pair.ensure_one_writer()
 }
