@@ -7,3 +7,4 @@ pub mod der;
 pub mod key;
 pub mod mutate;
 pub mod pkcs10;
+pub mod random;

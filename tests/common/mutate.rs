@@ -1,39 +1,10 @@
 //! Damage to requests, at random.
 
 use super::der::{Length, Tlv};
-
-/// A generator of numbers that are random enough (xorshift64*).
-pub struct Random(u64);
+pub use super::random::Random;
 
 impl Random {
-    /// Different seeds begin far apart (splitmix64).
-    pub fn new(seed: u64) -> Self {
-        let mut state = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        state = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        state = (state ^ (state >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        Self((state ^ (state >> 31)).max(1))
-    }
-
-    pub fn next(&mut self) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
-    }
-
-    pub fn below(&mut self, limit: usize) -> usize {
-        usize::try_from(self.next() >> 16).unwrap() % limit.max(1)
-    }
-
-    /// Whether one of so many chances comes up.
-    pub fn one_in(&mut self, chances: usize) -> bool {
-        self.below(chances) == 0
-    }
-
-    pub fn of<'a, T>(&mut self, list: &'a [T]) -> &'a T {
-        &list[self.below(list.len())]
-    }
-
+    /// A byte for DER.
     pub fn byte(&mut self) -> u8 {
         // Tags, lengths and the edges of ranges come more often than chance would have them.
         const LIKELY: [u8; 24] = [

@@ -34,6 +34,7 @@ pub mod plain_http;
 pub mod pod;
 pub mod process;
 pub mod proxy;
+#[path = "../common/random.rs"]
 pub mod random;
 pub mod requests;
 pub mod tls;

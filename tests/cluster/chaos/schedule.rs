@@ -60,7 +60,7 @@ impl Schedule {
             let (who, what) = self.process();
             Step::Process(who, what)
         } else if self.random.below(100) < 30 {
-            let which = usize::try_from(self.random.below(32)).unwrap_or_default();
+            let which = self.random.below(32);
             Step::Stream(which, self.stream_fault())
         } else {
             Step::Request(self.target(), self.fault())
@@ -80,22 +80,20 @@ impl Schedule {
                 self.deck.extend([(who, What::Kill), (who, stop)]);
             }
         }
-        let chosen = usize::try_from(self.random.below(self.deck.len() as u64)).unwrap_or_default();
+        let chosen = self.random.below(self.deck.len());
         self.deck.swap_remove(chosen)
     }
 
     fn stream_fault(&mut self) -> StreamFault {
         let stalled = StreamFault::Stalled(self.random.between(Duration::from_millis(100), Duration::from_secs(5)));
-        self.random
-            .pick([
-                StreamFault::Cut,
-                StreamFault::Cut,
-                StreamFault::Truncated,
-                StreamFault::Expired,
-                StreamFault::Ended,
-                stalled,
-            ])
-            .unwrap_or(StreamFault::Cut)
+        *self.random.of(&[
+            StreamFault::Cut,
+            StreamFault::Cut,
+            StreamFault::Truncated,
+            StreamFault::Expired,
+            StreamFault::Ended,
+            stalled,
+        ])
     }
 
     fn target(&mut self) -> Target {
@@ -110,33 +108,30 @@ impl Schedule {
             Target::Claims,
             Target::Other,
         ];
-        let target = if self.random.once_in(4) { self.random.pick(seldom) } else { self.random.pick(often) };
-        target.unwrap_or(Target::Any)
+        if self.random.one_in(4) { *self.random.of(&seldom) } else { *self.random.of(&often) }
     }
 
     fn fault(&mut self) -> Fault {
         let delay = self.random.between(Duration::from_millis(50), LONGEST_DELAY);
-        self.random
-            .pick([
-                Fault::Refused,
-                Fault::AnswerLost,
-                Fault::AnswerLost,
-                Fault::Cut,
-                Fault::Late(delay),
-                Fault::AnswerLate(delay),
-                Fault::Status(429),
-                Fault::Status(429),
-                Fault::Status(404),
-                Fault::Status(500),
-                Fault::Status(503),
-                Fault::Status(504),
-                Fault::DoneButStatus(500),
-                Fault::DoneButStatus(504),
-                Fault::Hung,
-                Fault::DoneButHung,
-                Fault::Slow,
-                Fault::Truncated,
-            ])
-            .unwrap_or(Fault::Refused)
+        *self.random.of(&[
+            Fault::Refused,
+            Fault::AnswerLost,
+            Fault::AnswerLost,
+            Fault::Cut,
+            Fault::Late(delay),
+            Fault::AnswerLate(delay),
+            Fault::Status(429),
+            Fault::Status(429),
+            Fault::Status(404),
+            Fault::Status(500),
+            Fault::Status(503),
+            Fault::Status(504),
+            Fault::DoneButStatus(500),
+            Fault::DoneButStatus(504),
+            Fault::Hung,
+            Fault::DoneButHung,
+            Fault::Slow,
+            Fault::Truncated,
+        ])
     }
 }

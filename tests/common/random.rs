@@ -19,7 +19,7 @@ impl Random {
         Self(u64::from(now.subsec_nanos()) ^ now.as_secs()).next() % 1_000_000
     }
 
-    fn next(&mut self) -> u64 {
+    pub fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -27,25 +27,25 @@ impl Random {
         mixed ^ (mixed >> 31)
     }
 
-    /// A number below `limit`, which is not 0.
-    pub fn below(&mut self, limit: u64) -> u64 {
-        self.next() % limit
+    /// A number below `limit`; 0 where there is none.
+    pub fn below(&mut self, limit: usize) -> usize {
+        usize::try_from(self.next() % limit.max(1) as u64).unwrap_or_default()
     }
 
-    /// True once in so many times.
-    pub fn once_in(&mut self, times: u64) -> bool {
-        self.below(times) == 0
+    /// Whether one of so many chances comes up.
+    pub fn one_in(&mut self, chances: usize) -> bool {
+        self.below(chances) == 0
     }
 
-    /// One of these.
-    pub fn pick<T: Copy, const N: usize>(&mut self, of: [T; N]) -> Option<T> {
-        let index = self.below(N.max(1) as u64);
-        of.get(usize::try_from(index).unwrap_or_default()).copied()
+    /// One of these, of which there has to be one.
+    #[allow(clippy::indexing_slicing, reason = "a test that has nothing to choose from is wrong")]
+    pub fn of<'a, T>(&mut self, list: &'a [T]) -> &'a T {
+        &list[self.below(list.len())]
     }
 
     /// A time between two others, in steps of a millisecond.
     pub fn between(&mut self, from: Duration, to: Duration) -> Duration {
         let range = u64::try_from(to.saturating_sub(from).as_millis()).unwrap_or(u64::MAX).saturating_add(1);
-        from + Duration::from_millis(self.below(range))
+        from + Duration::from_millis(self.next() % range)
     }
 }
