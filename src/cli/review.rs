@@ -14,6 +14,7 @@ use super::{Outcome, notes, screen};
 use crate::gather::Request;
 use crate::policy::ApiVersion;
 use crate::quote::plain;
+use crate::request::USER_PREFIX;
 
 /// Runs `countersign review`.
 ///
@@ -117,7 +118,7 @@ impl Show<'_> {
 
 /// Whether a request is one of this node, where one is given.
 fn is_meant(node: Option<&str>, request: &Request) -> bool {
-    node.is_none_or(|node| request.csr.spec.username.strip_prefix("system:node:") == Some(node))
+    node.is_none_or(|node| request.csr.spec.username.strip_prefix(USER_PREFIX) == Some(node))
 }
 
 impl Only {
