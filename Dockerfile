@@ -25,11 +25,13 @@ WORKDIR /build
 ENV RUSTFLAGS="-C target-feature=+crt-static" CARGO_TERM_COLOR=never
 # The dependencies first, with nothing of the program: this layer stays until they change.
 COPY Cargo.toml Cargo.lock ./
-RUN mkdir src && echo 'fn main() {}' >src/main.rs && touch src/lib.rs \
+COPY src/decision/Cargo.toml src/decision/
+RUN echo 'fn main() {}' >src/main.rs && touch src/lib.rs src/decision/lib.rs \
  && rustc --version --verbose | sed -n 's/^host: //p' >host \
  && cargo build --locked --release --bin countersign --target "$(cat host)"
+COPY policies/default.yaml policies/
 COPY src src
-RUN touch src/main.rs src/lib.rs \
+RUN touch src/main.rs src/lib.rs src/decision/lib.rs \
  && cargo rustc --locked --release --bin countersign --target "$(cat host)" -- -C link-arg=-Wl,-z,pack-relative-relocs \
  && cp "target/$(cat host)/release/countersign" /countersign
 

@@ -16,12 +16,12 @@ demo: prerequisites ## Show it on a real control plane with two real kubelets (K
 test: prerequisites lint unit differential cluster ## Run everything that CI runs
 
 lint:
-	cargo fmt --check
-	cargo clippy --all-targets -- --deny warnings
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- --deny warnings
 
 unit:
-	cargo test --lib --bins --test hostile_der --test policies --test any_order --test cli --test chart --test fuzz
-	cargo test --doc
+	cargo test --workspace --lib --bins --test hostile_der --test policies --test any_order --test cli --test chart --test fuzz
+	cargo test --workspace --doc
 
 differential: prerequisites ## Compare how requests are read here and by the signer (N=1000000 for more, SEED=1 for the same again)
 	DIFFERENTIAL_REQUESTS=$(N) DIFFERENTIAL_SEED=$(SEED) cargo test $(if $(N),--release) --test differential

@@ -9,10 +9,11 @@
 //!
 //! Four rooms, and the data goes one way through them:
 //!
-//! - **decision** ([`request`], [`san`], [`identity`], [`policy`], [`verdict`]): pure and synchronous. No client, no
-//!   clock, no environment; every fact is an argument.
-//! - **gathering** ([`api`], [`gather`], [`cases`]): makes facts out of API objects, whether a watch brings them or a
-//!   list, a dump or the text of a case.
+//! - **decision** ([`api`], [`request`], [`san`], [`identity`], [`policy`], [`verdict`]): pure and synchronous. No
+//!   client, no clock, no environment; every fact is an argument. It is a package of its own, `src/decision`, which
+//!   has no dependency that could do otherwise.
+//! - **gathering** ([`gather`], [`cases`]): makes facts out of API objects, whether a watch brings them or a list, a
+//!   dump or the text of a case.
 //! - **controller** ([`controller`], [`watch`], [`lease`], [`reload`]): gathers facts, asks the decision, turns a verdict into a plan and performs it.
 //! - **shell** ([`args`], [`run`], [`cli`], [`admin`], [`metrics`], [`client`]): flags, wiring, printing, HTTP.
 
@@ -21,22 +22,17 @@
 
 pub mod access;
 pub mod admin;
-pub mod api;
 pub mod args;
 pub mod cases;
 pub mod cli;
 pub mod client;
 pub mod controller;
 pub mod gather;
-pub mod identity;
 pub mod lease;
 pub mod metrics;
 mod once;
-pub mod policy;
-mod quote;
 pub mod reload;
-pub mod request;
 pub mod run;
-pub mod san;
-pub mod verdict;
 pub mod watch;
+
+pub use countersign_decision::{api, identity, policy, request, san, verdict};

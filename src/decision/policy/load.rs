@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use ipnet::IpNet;
-use kube::core::Expression;
+use kube_core::Expression;
 
 use super::condition::Condition;
 use super::labels::{RESTRICTED_NAMESPACE, kubelet_can_set};
@@ -64,7 +64,7 @@ impl Policy {
     /// # Errors
     /// None: tests read it.
     pub fn built_in() -> Result<Self, FileError> {
-        Self::load(include_bytes!("../../policies/default.yaml"))
+        Self::load(include_bytes!("../../../policies/default.yaml"))
     }
 
     /// The JSON Schema of a policy file (draft 2020-12), made from the types that read it.

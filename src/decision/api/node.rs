@@ -1,5 +1,5 @@
 use k8s_openapi::ClusterResourceScope;
-use kube::core::ObjectMeta;
+use kube_core::ObjectMeta;
 use serde::Deserialize;
 
 /// A `v1` Node, trimmed.

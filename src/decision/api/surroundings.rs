@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::{ClusterResourceScope, NamespaceResourceScope};
-use kube::core::ObjectMeta;
+use kube_core::ObjectMeta;
 use serde::Deserialize;
 
 /// A `networking.k8s.io/v1` ServiceCIDR, trimmed.

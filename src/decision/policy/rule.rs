@@ -2,7 +2,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use kube::core::Expression;
+use kube_core::Expression;
 
 use super::condition::{Condition, Outcome};
 use super::pattern::{DnsPattern, NamePattern};
@@ -165,7 +165,7 @@ pub(super) fn holds(expression: &Expression, record: &NodeRecord) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use kube::core::SelectorExt as _;
+    use kube_core::SelectorExt as _;
 
     use super::*;
 

@@ -19,7 +19,7 @@ pub use pattern::{DnsPattern, NamePattern};
 pub use rule::Rule;
 pub use schema::{ApiVersion, Mode, Refusal, Require, Source};
 pub use yaml::{FieldPath, FileError, Problem};
-pub(crate) use yaml::{File, read as read_yaml};
+pub use yaml::{File, read as read_yaml};
 
 use crate::identity::{Additions, NodeRecord};
 use crate::san::NodeName;

@@ -4,7 +4,7 @@ use crate::quote::{Quoted, QuotedList};
 use crate::san::NodeName;
 
 /// The prefix of a node's username (upstream: the Node authorizer, `nodeidentifier`).
-pub(crate) const USER_PREFIX: &str = "system:node:";
+pub const USER_PREFIX: &str = "system:node:";
 /// The group every node is in.
 pub(super) const NODES_GROUP: &str = "system:nodes";
 

@@ -1,4 +1,4 @@
-use kube::core::Expression;
+use kube_core::Expression;
 
 use super::rule::{Match, holds};
 use super::{Policy, Rule};

@@ -7,7 +7,7 @@ const MAX_SHOWN: usize = 100;
 
 /// Shows untrusted text in quotation marks: control and non-ASCII characters escaped, so that it can neither
 /// forge a line of a log nor colour a terminal, and cut to 100 characters.
-pub(crate) struct Quoted<'a>(pub(crate) &'a str);
+pub struct Quoted<'a>(pub &'a str);
 
 impl fmt::Display for Quoted<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -18,7 +18,8 @@ impl fmt::Display for Quoted<'_> {
 }
 
 /// Untrusted text as it is, where it is nothing but printable ASCII without blanks, as nearly always; else [`Quoted`].
-pub(crate) fn plain(text: &str) -> String {
+#[must_use]
+pub fn plain(text: &str) -> String {
     let is_plain = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
     if is_plain && text.len() <= MAX_SHOWN { text.to_owned() } else { Quoted(text).to_string() }
 }

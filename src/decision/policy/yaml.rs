@@ -45,7 +45,9 @@ impl fmt::Display for Problem {
 pub struct FileError(Vec<Problem>);
 
 impl FileError {
-    pub(crate) fn new(problems: Vec<Problem>) -> Self {
+    /// Of these mistakes, at least one, in the order they were found.
+    #[must_use]
+    pub fn new(problems: Vec<Problem>) -> Self {
         Self(problems)
     }
 
@@ -95,7 +97,7 @@ impl FieldPath {
 
     /// The path of a field within this.
     #[must_use]
-    pub(crate) fn join(&self, within: &Self) -> Self {
+    pub fn join(&self, within: &Self) -> Self {
         Self(self.0.iter().chain(&within.0).cloned().collect())
     }
 
@@ -156,15 +158,15 @@ impl fmt::Display for FieldPath {
 }
 
 /// A file that was read, and what is known of where things stand in it.
-pub(crate) struct File<T> {
+pub struct File<T> {
     /// What it says.
-    pub(crate) value: T,
+    pub value: T,
     places: Vec<(FieldPath, (usize, usize))>,
 }
 
 impl<T> File<T> {
     /// A mistake at a field.
-    pub(crate) fn problem(&self, path: FieldPath, message: impl Into<String>) -> Problem {
+    pub fn problem(&self, path: FieldPath, message: impl Into<String>) -> Problem {
         Problem { place: place(&self.places, &path), path, message: message.into() }
     }
 }
@@ -173,7 +175,7 @@ impl<T> File<T> {
 ///
 /// # Errors
 /// All mistakes in form: not YAML, unknown or missing fields, values of another type.
-pub(crate) fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<File<T>, Vec<Problem>> {
+pub fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<File<T>, Vec<Problem>> {
     let whole = |message: String| vec![Problem { place: None, path: FieldPath::default(), message }];
     if bytes.len() > MAX_FILE {
         return Err(whole(format!("the file has {} bytes; {MAX_FILE} are allowed", bytes.len())));

@@ -1,6 +1,6 @@
 use std::borrow::Cow;
 
-use kube::core::{ApiResource, DynamicResourceScope, ObjectMeta, Resource};
+use kube_core::{ApiResource, DynamicResourceScope, ObjectMeta, Resource};
 use serde::Deserialize;
 
 /// A Machine of Cluster API, OpenShift or kubermatic's machine-controller, trimmed to what they have in common.

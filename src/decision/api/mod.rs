@@ -4,7 +4,7 @@
 /// Implements what the client library has to know of a kind.
 macro_rules! resource {
     ($type:ty, $scope:ty, $group:literal, $version:literal, $kind:literal, $plural:literal) => {
-        impl kube::core::Resource for $type {
+        impl kube_core::Resource for $type {
             type DynamicType = ();
             type Scope = $scope;
 
@@ -44,7 +44,7 @@ pub use surroundings::{ConfigMap, EndpointSlice, Service, ServiceCidr};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use std::collections::BTreeMap;
 
-use kube::core::ObjectMeta;
+use kube_core::ObjectMeta;
 use serde::{Deserialize, Deserializer};
 
 /// Reads the seven fields of metadata that are used and skips the others.

@@ -2,7 +2,7 @@ use std::borrow::Cow;
 
 use jiff::Timestamp;
 use k8s_openapi::{ByteString, ClusterResourceScope};
-use kube::core::ObjectMeta;
+use kube_core::ObjectMeta;
 use serde::{Deserialize, Deserializer, Serialize};
 
 /// The signer whose requests this program answers.

@@ -15,7 +15,7 @@ mod usages;
 pub use decoded::{Decoded, RequestedName};
 pub use key::{KeyError, KeyKind};
 pub use pkcs10::MalformedRequest;
-pub(crate) use requestor::USER_PREFIX;
+pub use requestor::USER_PREFIX;
 pub use requestor::{Requestor, RequestorError};
 pub use subject::SubjectError;
 pub use usages::UsageError;
