@@ -78,6 +78,12 @@ impl NodeRecord {
         self.addresses.binary_search(san).is_ok()
     }
 
+    /// The ranges of its pods.
+    #[must_use]
+    pub fn pod_ranges(&self) -> &[IpNet] {
+        &self.pod_ranges
+    }
+
     /// What the infrastructure calls the machine that the node runs on, as far as the Node says.
     #[must_use]
     pub fn provider_id(&self) -> Option<&str> {

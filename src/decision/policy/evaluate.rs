@@ -199,6 +199,7 @@ fn refuse_all(reasons: NonEmpty<DenyReason>, refusal: Refusal) -> Verdict {
 
 /// Names and addresses that can never be the node's: protected ones, and the names of other Nodes.
 fn takings(sans: &[San], node: Option<&NodeName>, facts: &Facts<'_>, policy: &Policy) -> Vec<DenyReason> {
+    let own = node.and_then(|node| facts.nodes.get(node));
     let protected = sans.iter().filter_map(|san| {
         let protection = policy.protected.protect(san).or_else(|| match san {
             San::Dns(name) => facts.protected.name(name),
@@ -206,13 +207,10 @@ fn takings(sans: &[San], node: Option<&NodeName>, facts: &Facts<'_>, policy: &Po
                 if policy.load_balancers && facts.protected.load_balancers.contains(address) {
                     return Some(Protection::LoadBalancer);
                 }
-                match facts.nodes.claims().pod_range(*address, node)? {
-                    // Another Node's range only makes the request wait: a hostile Node may have laid it over anything.
-                    PodRange::Within(range, holder) if Some(&holder) == node => {
-                        Some(Protection::PodRange(range, holder))
-                    }
-                    PodRange::Within(..) | PodRange::Unknown(..) => None,
-                }
+                // Another Node's range only makes the request wait: a hostile Node may have laid it over anything.
+                let record = own?;
+                let range = record.pod_ranges().iter().find(|range| range.contains(address))?;
+                Some(Protection::PodRange(*range, record.name().clone()))
             }),
         })?;
         Some(match san {

@@ -99,26 +99,27 @@ fn lines_of(text: &[u8]) -> Option<&[u8]> {
 
 /// Decodes lines of which all but the last have the length that they have to have.
 fn decode_lines(lines: &[u8]) -> Option<Vec<u8>> {
+    let (full, last) = lines.as_chunks::<{ LINE + 1 }>();
     let mut der = Vec::with_capacity(lines.len() / 4 * 3);
-    let mut parts = lines.chunks(AT_ONCE * (LINE + 1)).peekable();
-    while let Some(part) = parts.next() {
-        let mut digits = [0; AT_ONCE * LINE];
-        let mut count = 0;
-        for line in part.chunks(LINE + 1) {
+    for lines in full.chunks(AT_ONCE) {
+        let mut digits = [[0; LINE]; AT_ONCE];
+        for (place, line) in digits.iter_mut().zip(lines) {
             let [line @ .., b'\n'] = line else { return None };
-            if line.is_empty() {
-                return None;
-            }
-            digits.get_mut(count..count + line.len())?.copy_from_slice(line);
-            count += line.len();
+            *place = *line;
         }
-        STANDARD.decode_vec(digits.get(..count)?, &mut der).ok()?;
         // Digits that stand for nothing fill up the last line, and no other.
-        if parts.peek().is_some() && !der.len().is_multiple_of(AT_ONCE * LINE / 4 * 3) {
+        if !der.len().is_multiple_of(LINE / 4 * 3) {
             return None;
         }
+        STANDARD.decode_vec(digits.get(..lines.len())?.as_flattened(), &mut der).ok()?;
     }
-    Some(der)
+    match last {
+        [] => Some(der),
+        [line @ .., b'\n'] if !line.is_empty() && der.len().is_multiple_of(LINE / 4 * 3) => {
+            STANDARD.decode_vec(line, &mut der).ok().map(|()| der)
+        }
+        _ => None,
+    }
 }
 
 /// A PKCS#10 request in strict DER with subjectAltName as its only extension.

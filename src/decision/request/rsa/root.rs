@@ -131,12 +131,18 @@ pub(super) fn multiply(number: &[u64], factor: u64, plus: u64) -> Vec<u64> {
 
 /// Takes `other` times `factor` off a number that is no shorter; says whether that went below zero.
 pub(super) fn subtract(number: &mut [u64], other: &[u64], factor: u64) -> bool {
+    let (limbs, above) = number.split_at_mut(other.len().min(number.len()));
     let mut borrow = 0;
-    for (limb, other) in number.iter_mut().zip(other.iter().copied().chain(repeat(0))) {
+    for (limb, other) in limbs.iter_mut().zip(other) {
         let (low, high) = other.carrying_mul(factor, borrow);
         let (difference, below) = limb.overflowing_sub(low);
         *limb = difference;
         borrow = high + u64::from(below);
+    }
+    for limb in above {
+        let (difference, below) = limb.overflowing_sub(borrow);
+        *limb = difference;
+        borrow = u64::from(below);
     }
     borrow != 0
 }
