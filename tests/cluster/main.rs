@@ -20,6 +20,7 @@ mod fixture;
 mod image;
 mod kubelets;
 mod leaders;
+mod lists;
 mod machines;
 mod once;
 mod plugin;
@@ -46,6 +47,7 @@ fn main() -> anyhow::Result<()> {
         faults::trials(),
         fairness::trials(),
         leaders::trials(),
+        lists::trials(),
         chaos::trials(),
         startup::trials(),
         cases::trials(),

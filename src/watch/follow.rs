@@ -1,4 +1,4 @@
-//! Following the cluster: one watch for each kind of object, and whether it is alive.
+//! Following the objects of one kind: its list, and then every change.
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -9,10 +9,10 @@ use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Config, Event, watcher};
 use kube::{Api, Resource};
 use serde::de::DeserializeOwned;
-use tokio::sync::watch;
 use tokio::time::sleep;
 
-use crate::client::{describe, describe_watch, is_served};
+use super::{Health, Watched};
+use crate::client::{describe, is_served};
 
 /// How long the server keeps one watch open, in seconds. A connection that died in silence is noticed 5 s after it
 /// should have ended.
@@ -21,136 +21,11 @@ const WATCH_SECONDS: u32 = 60;
 const NOT_FOUND: Duration = Duration::from_secs(1);
 /// How long to wait before asking again for a kind of object that the server does not know.
 const UNKNOWN_KIND: Duration = Duration::from_mins(5);
-
-/// Whether what a watch brought is what the cluster holds.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Health {
-    /// The first list is not complete.
-    Syncing,
-    /// Complete, and followed.
-    Live,
-    /// The watch broke and is not restored so far: why, in a sentence.
-    Down(String),
-}
-
-/// One kind of object that is followed, and how that goes.
-#[derive(Debug)]
-pub struct Watched {
-    name: &'static str,
-    health: watch::Sender<Health>,
-    any: watch::Sender<()>,
-}
-
-impl Watched {
-    /// The plural of the kind.
-    #[must_use]
-    pub fn name(&self) -> &'static str {
-        self.name
-    }
-
-    /// How it goes at the moment.
-    #[must_use]
-    pub fn health(&self) -> Health {
-        self.health.borrow().clone()
-    }
-
-    /// Whether what is known is what the cluster holds.
-    #[must_use]
-    pub fn is_live(&self) -> bool {
-        *self.health.borrow() == Health::Live
-    }
-
-    /// Notes how it goes now.
-    pub fn set(&self, new: Health) {
-        if *self.health.borrow() != new {
-            self.health.send_replace(new);
-            self.any.send_replace(());
-        }
-    }
-
-    fn failed(&self, error: &watcher::Error) {
-        // An expired resourceVersion is the API server's ordinary way to ask for a new list.
-        if let watcher::Error::WatchError(status) | watcher::Error::WatchStartFailed(kube::Error::Api(status)) = error
-            && status.code == 410
-        {
-            self.set(Health::Syncing);
-            return;
-        }
-        let why = describe_watch(error);
-        if !matches!(self.health(), Health::Down(_)) {
-            tracing::warn!(objects = self.name, error = why, "watch broken; retrying");
-        }
-        self.set(Health::Down(why));
-    }
-}
-
-/// Every kind of object that is followed.
-#[derive(Clone, Debug)]
-pub struct Watches {
-    all: Arc<[Arc<Watched>]>,
-    any: watch::Sender<()>,
-}
-
-impl Watches {
-    /// Named by the plurals of their kinds.
-    #[must_use]
-    pub fn new(names: &[&'static str]) -> Self {
-        let any = watch::Sender::new(());
-        let watched = |name: &&'static str| {
-            Arc::new(Watched { name, health: watch::Sender::new(Health::Syncing), any: any.clone() })
-        };
-        Self { all: names.iter().map(watched).collect(), any }
-    }
-
-    /// All of them.
-    pub fn iter(&self) -> impl Iterator<Item = &Arc<Watched>> {
-        self.all.iter()
-    }
-
-    /// The one of this kind, if it is followed.
-    #[must_use]
-    pub fn get(&self, name: &str) -> Option<&Arc<Watched>> {
-        self.all.iter().find(|watched| watched.name == name)
-    }
-
-    /// Notes how it goes with one of them now.
-    pub fn set(&self, name: &str, new: Health) {
-        if let Some(watched) = self.get(name) {
-            watched.set(new);
-        }
-    }
-
-    /// The kinds of which what is known may not be what the cluster holds.
-    #[must_use]
-    pub fn not_live(&self) -> Vec<&'static str> {
-        self.all.iter().filter(|watched| !watched.is_live()).map(|watched| watched.name).collect()
-    }
-
-    /// Waits until all are live.
-    pub async fn until_live(&self) {
-        self.until(|| self.all.iter().all(|watched| watched.is_live())).await;
-    }
-
-    /// Waits until one is not live.
-    pub async fn until_not_live(&self) {
-        self.until(|| self.all.iter().any(|watched| !watched.is_live())).await;
-    }
-
-    async fn until(&self, condition: impl Fn() -> bool) {
-        // The sender is part of `self`, so that waiting cannot end for want of one.
-        let _ = self.any.subscribe().wait_for(|()| condition()).await;
-    }
-
-    /// The server has accepted a watch of this kind from where the last one ended. The watcher itself does not tell.
-    pub fn resumed(&self, name: &str) {
-        if let Some(watched) = self.get(name)
-            && matches!(watched.health(), Health::Down(_))
-        {
-            tracing::info!(objects = name, "watch restored");
-            watched.set(Health::Live);
-        }
-    }
-}
+/// How many objects are asked for at once where the server does not stream lists. Nodes of large clusters have 16 KB and
+/// more each.
+const PAGE: u32 = 100;
+/// How often a streamed list may end early before the list is asked for in pages.
+const UNFINISHED: u32 = 2;
 
 /// Follows the objects of one kind for ever, through every error, and hands each event to `sink`.
 pub async fn follow_known<K>(api: Api<K>, config: Config, watched: Arc<Watched>, mut sink: impl FnMut(Event<K>))
@@ -183,9 +58,16 @@ pub async fn follow<K>(api: Api<K>, config: Config, watched: Arc<Watched>, mut s
 where
     K: Resource + Clone + Debug + DeserializeOwned + Send + 'static,
 {
-    let config = config.timeout(WATCH_SECONDS);
-    let begin = || watcher(api.clone(), config.clone()).default_backoff().boxed();
-    let mut events = begin();
+    let paged = config.timeout(WATCH_SECONDS).page_size(PAGE);
+    let begin = |streamed: bool| {
+        let config = if streamed { paged.clone().streaming_lists() } else { paged.clone() };
+        watcher(api.clone(), config).default_backoff().boxed()
+    };
+    // Whether the list comes as the beginning of the watch, object by object: it never is in memory as a whole.
+    let mut streamed = true;
+    let mut listing = false;
+    let mut unfinished = 0;
+    let mut events = begin(streamed);
     while let Some(event) = events.next().await {
         match event {
             Ok(event) => {
@@ -194,10 +76,28 @@ where
                     Event::InitDone => Some(Health::Live),
                     Event::InitApply(_) | Event::Apply(_) | Event::Delete(_) => None,
                 };
+                match event {
+                    Event::Init if listing => unfinished += 1,
+                    Event::Init => listing = true,
+                    Event::InitDone => (listing, unfinished) = (false, 0),
+                    Event::InitApply(_) | Event::Apply(_) | Event::Delete(_) => {}
+                }
                 sink(event);
                 if let Some(health) = health {
                     watched.set(health);
                 }
+                // A watch has its time, which may be too short for a long list on a slow network.
+                if streamed && unfinished == UNFINISHED {
+                    streamed = false;
+                    events = begin(streamed);
+                }
+            }
+            // The server's feature WatchList is off.
+            Err(watcher::Error::WatchStartFailed(kube::Error::Api(status)))
+                if streamed && !listing && matches!(status.code, 400 | 422) =>
+            {
+                streamed = false;
+                events = begin(streamed);
             }
             Err(error) => {
                 watched.failed(&error);
@@ -206,7 +106,7 @@ where
                     | watcher::Error::WatchStartFailed(kube::Error::Api(status)) => match status.code {
                         404 => return,
                         // The library lists anew when an open watch says so, but not when one cannot be opened.
-                        410 => events = begin(),
+                        410 => events = begin(streamed),
                         _ => {}
                     },
                     _ => {}
@@ -228,18 +128,33 @@ mod tests {
 
     use super::*;
     use crate::api::Node;
+    use crate::watch::Watches;
 
-    /// What the API server answers to lists, watches and questions for its kinds, in turn; then nothing.
-    struct Script(Mutex<[Vec<(u16, &'static str)>; 3]>);
+    /// What the API server answers to streamed lists, lists, watches and questions for its kinds, in turn; then nothing.
+    struct Script(Mutex<[Vec<(u16, &'static str)>; 4]>);
 
     const LIST: &str = r#"{"kind": "NodeList", "apiVersion": "v1", "metadata": {"resourceVersion": "7"}, "items": []}"#;
+    const NODE: &str = r#"{"type": "ADDED", "object": {"kind": "Node", "metadata": {"name": "n"}}}"#;
+    const STREAM: &str = concat!(
+        r#"{"type": "ADDED", "object": {"kind": "Node", "metadata": {"name": "n"}}}"#,
+        "\n",
+        r#"{"type": "BOOKMARK", "object": {"kind": "Node", "apiVersion": "v1", "metadata": "#,
+        r#"{"resourceVersion": "7", "annotations": {"k8s.io/initial-events-end": "true"}}}}"#,
+        "\n",
+    );
+    const REFUSED: &str = r#"{"kind": "Status", "status": "Failure", "code": 422, "reason": "Invalid",
+        "message": "sendInitialEvents is forbidden for watch unless the WatchList feature gate is enabled"}"#;
+    const EXPIRED_EVENT: &str = concat!(
+        r#"{"type": "ERROR", "object": {"kind": "Status", "status": "Failure", "code": 410, "reason": "Expired", "#,
+        r#""message": "old"}}"#,
+    );
     const EXPIRED: &str =
         r#"{"kind": "Status", "status": "Failure", "code": 410, "reason": "Expired", "message": "old"}"#;
     const KINDS: &str = r#"{"kind": "APIResourceList", "groupVersion": "v1",
         "resources": [{"name": "nodes", "singularName": "node", "namespaced": false, "kind": "Node", "verbs": []}]}"#;
 
     impl Script {
-        fn new(mut answers: [Vec<(u16, &'static str)>; 3]) -> Arc<Self> {
+        fn new(mut answers: [Vec<(u16, &'static str)>; 4]) -> Arc<Self> {
             for answers in &mut answers {
                 answers.reverse();
             }
@@ -255,9 +170,10 @@ mod tests {
             let script = self.clone();
             let service = move |request: Request<Body>| {
                 let kind = match (request.uri().path(), request.uri().query()) {
-                    ("/api/v1/nodes", Some(query)) if query.contains("watch=true") => 1,
-                    ("/api/v1/nodes", _) => 0,
-                    _ => 2,
+                    ("/api/v1/nodes", Some(query)) if query.contains("sendInitialEvents=true") => 0,
+                    ("/api/v1/nodes", Some(query)) if query.contains("watch=true") => 2,
+                    ("/api/v1/nodes", _) => 1,
+                    _ => 3,
                 };
                 let answer = script.0.lock()[kind].pop();
                 async move {
@@ -289,24 +205,53 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_list_comes_as_the_beginning_of_a_watch() {
+        let script = Script::new([vec![(200, STREAM)], vec![], vec![], vec![]]);
+        assert_eq!(states(&script).await, [Health::Syncing, Health::Live]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn where_lists_are_not_streamed_they_are_asked_for() {
+        for (code, refusal) in [(422, REFUSED), (400, "no")] {
+            let script = Script::new([vec![(code, refusal)], vec![(200, LIST)], vec![], vec![]]);
+            assert_eq!(states(&script).await, [Health::Syncing, Health::Live]);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn where_streamed_lists_end_early_they_are_asked_for() {
+        let script = Script::new([vec![(200, NODE); 3], vec![(200, LIST)], vec![], vec![]]);
+        assert_eq!(states(&script).await.last(), Some(&Health::Live));
+        assert!(script.is_over(), "it was not streamed three times and listed then");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_streamed_list_that_is_refused_as_expired_is_asked_for_anew() {
+        let script = Script::new([vec![(410, EXPIRED), (200, EXPIRED_EVENT), (200, STREAM)], vec![], vec![], vec![]]);
+        assert_eq!(states(&script).await.last(), Some(&Health::Live));
+        assert!(script.is_over(), "it was not asked for again");
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_watch_that_is_refused_as_expired_is_listed_anew() {
-        let script = Script::new([vec![(200, LIST), (200, LIST)], vec![(410, EXPIRED)], vec![]]);
+        let script = Script::new([vec![(200, STREAM), (200, STREAM)], vec![], vec![(410, EXPIRED)], vec![]]);
         assert_eq!(states(&script).await.last(), Some(&Health::Live));
         assert!(script.is_over(), "it was not listed again");
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_404_of_something_on_the_way_does_not_make_a_kind_unknown() {
-        let lists = vec![(404, "no such backend"), (200, LIST)];
-        let states = states(&Script::new([lists, vec![], vec![(200, KINDS)]])).await;
+        let streams = vec![(404, "no such backend"), (200, STREAM)];
+        let states = states(&Script::new([streams, vec![], vec![], vec![(200, KINDS)]])).await;
         let down = Health::Down("no such backend (404 Not Found)".to_owned());
-        assert_eq!(states, [Health::Syncing, down, Health::Syncing, Health::Live]);
+        assert_eq!(states, [Health::Syncing, down, Health::Live]);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_kind_that_the_api_server_does_not_have_has_no_objects() {
         let none = r#"{"kind": "APIResourceList", "groupVersion": "v1", "resources": []}"#;
-        let states = states(&Script::new([vec![(404, "404 page not found")], vec![], vec![(200, none)]])).await;
+        let streams = vec![(404, "404 page not found")];
+        let states = states(&Script::new([streams, vec![], vec![], vec![(200, none)]])).await;
         assert_eq!(states.last(), Some(&Health::Live));
     }
 }
