@@ -1,13 +1,13 @@
 //! Who is served next: fairly among nodes, freshest request first.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
 use jiff::Timestamp;
 
-/// A request's place in its lane: by creation, then by name.
-type Place = (Timestamp, Arc<str>);
+/// A request's place: its requestor, its creation, its name. Those of one requestor stand together, the newest last.
+type Place = (Arc<str>, Timestamp, Arc<str>);
 
 /// A queue of requests with a lane for each requestor.
 ///
@@ -15,24 +15,28 @@ type Place = (Timestamp, Arc<str>);
 /// delays another node. Within a lane the newest request goes first; a requestor's older ones, on which no kubelet
 /// waits any more, are handed out only while there is nothing newer to do for anybody.
 ///
+/// All lanes share two sets, since nearly every node has one request, which is decided: a set of its own for each takes
+/// half a kilobyte.
+///
 /// Pure: the time is an argument, and the caller does the waiting.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
+    /// Every request that exists, decided or not.
+    known: BTreeSet<Place>,
+    /// Those to be handed out.
+    ready: BTreeSet<Place>,
+    /// The lanes that have a request in hand or wait for their turn.
     lanes: HashMap<Arc<str>, Lane>,
     fresh: VecDeque<Arc<str>>,
     stale: VecDeque<Arc<str>>,
     later: BTreeSet<(Instant, Arc<str>)>,
     due: HashMap<Arc<str>, Instant>,
-    places: BTreeMap<Arc<str>, (Arc<str>, Timestamp)>,
+    places: HashMap<Arc<str>, (Arc<str>, Timestamp)>,
 }
 
 #[derive(Debug, Default)]
 struct Lane {
-    /// Every request of this requestor that exists, decided or not.
-    known: BTreeSet<Place>,
-    /// Those to be handed out.
-    ready: BTreeSet<Place>,
-    /// One of them is in hand.
+    /// A request of this requestor is in hand.
     busy: bool,
     /// The ring in which the lane waits for its turn.
     waits_in: Option<Ring>,
@@ -47,32 +51,37 @@ enum Ring {
     Stale,
 }
 
+/// The places of one requestor in a set, the newest last.
+fn lane<'s>(set: &'s BTreeSet<Place>, requestor: &Arc<str>) -> impl DoubleEndedIterator<Item = &'s Place> {
+    let bound = |time| (requestor.clone(), time, Arc::default());
+    // The API server knows no time as late as the last one.
+    set.range(bound(Timestamp::MIN)..bound(Timestamp::MAX))
+}
+
 impl Queue {
     /// Makes a request known, so that older ones of the same requestor count as superseded.
     pub(super) fn know(&mut self, requestor: &Arc<str>, created: Timestamp, name: &Arc<str>) {
-        self.places.insert(name.clone(), (requestor.clone(), created));
-        self.lanes.entry(requestor.clone()).or_default().known.insert((created, name.clone()));
+        // One copy of the requestor's name is enough for all of its requests.
+        let known = lane(&self.known, requestor).next_back().map(|(requestor, ..)| requestor.clone());
+        let requestor = known.unwrap_or_else(|| requestor.clone());
+        self.known.insert((requestor.clone(), created, name.clone()));
+        self.places.insert(name.clone(), (requestor, created));
     }
 
     /// Forgets a request that no longer exists.
     pub(super) fn forget(&mut self, name: &Arc<str>) {
         self.cancel(name);
         let Some((requestor, created)) = self.places.remove(name) else { return };
-        let place = (created, name.clone());
-        if let Some(lane) = self.lanes.get_mut(&requestor) {
-            lane.known.remove(&place);
-            lane.ready.remove(&place);
-            if lane.known.is_empty() && !lane.busy {
-                self.lanes.remove(&requestor);
-            }
-        }
+        let place = (requestor, created, name.clone());
+        self.known.remove(&place);
+        self.ready.remove(&place);
     }
 
     /// Whether the same requestor has a strictly newer request.
     pub(super) fn is_superseded(&self, name: &Arc<str>) -> bool {
         self.places.get(name).is_some_and(|(requestor, created)| {
-            let newest = self.lanes.get(requestor).and_then(|lane| lane.known.last());
-            newest.is_some_and(|(newest, _)| newest > created)
+            let newest = lane(&self.known, requestor).next_back();
+            newest.is_some_and(|(_, newest, _)| newest > created)
         })
     }
 
@@ -80,9 +89,7 @@ impl Queue {
     pub(super) fn push(&mut self, name: &Arc<str>) {
         self.cancel(name);
         let Some((requestor, created)) = self.places.get(name).cloned() else { return };
-        if let Some(lane) = self.lanes.get_mut(&requestor) {
-            lane.ready.insert((created, name.clone()));
-        }
+        self.ready.insert((requestor.clone(), created, name.clone()));
         self.take_turn(&requestor);
     }
 
@@ -99,10 +106,8 @@ impl Queue {
     /// Takes a request out of line, because it is decided.
     pub(super) fn withdraw(&mut self, name: &Arc<str>) {
         self.cancel(name);
-        if let Some((requestor, created)) = self.places.get(name)
-            && let Some(lane) = self.lanes.get_mut(requestor)
-        {
-            lane.ready.remove(&(*created, name.clone()));
+        if let Some((requestor, created)) = self.places.get(name) {
+            self.ready.remove(&(requestor.clone(), *created, name.clone()));
         }
     }
 
@@ -115,29 +120,28 @@ impl Queue {
             self.push(&name);
         }
         while let Some((ring, requestor)) = self.next_turn() {
-            let Some(lane) = self.lanes.get_mut(&requestor) else { continue };
+            let Some(state) = self.lanes.get_mut(&requestor) else { continue };
             // A lane that moved up to the fresh ring has left a place in the stale one, which is passed over.
-            if lane.waits_in != Some(ring) {
+            if state.waits_in != Some(ring) {
                 continue;
             }
-            lane.waits_in = None;
-            if let Some((_, name)) = lane.ready.pop_last() {
-                lane.busy = true;
-                return Some((requestor, name));
-            }
+            state.waits_in = None;
+            let Some(place) = lane(&self.ready, &requestor).next_back().cloned() else {
+                // What it waited for is decided, or gone.
+                self.lanes.remove(&requestor);
+                continue;
+            };
+            state.busy = true;
+            self.ready.remove(&place);
+            let (_, _, name) = place;
+            return Some((requestor, name));
         }
         None
     }
 
     /// Says that the request in hand for this requestor is worked off, so that its lane may take a turn again.
     pub(super) fn done(&mut self, requestor: &Arc<str>) {
-        if let Some(lane) = self.lanes.get_mut(requestor) {
-            lane.busy = false;
-            if lane.known.is_empty() {
-                self.lanes.remove(requestor);
-                return;
-            }
-        }
+        self.lanes.remove(requestor);
         self.take_turn(requestor);
     }
 
@@ -148,8 +152,10 @@ impl Queue {
 
     /// Whether a request is in line now, or one of the same requestor is being worked on.
     pub(super) fn is_next(&self, name: &Arc<str>) -> bool {
-        let lane = self.places.get(name).and_then(|(requestor, created)| Some((self.lanes.get(requestor)?, created)));
-        lane.is_some_and(|(lane, created)| lane.busy || lane.ready.contains(&(*created, name.clone())))
+        self.places.get(name).is_some_and(|(requestor, created)| {
+            self.lanes.get(requestor).is_some_and(|lane| lane.busy)
+                || self.ready.contains(&(requestor.clone(), *created, name.clone()))
+        })
     }
 
     /// When the next request that was put off is due.
@@ -158,8 +164,8 @@ impl Queue {
     }
 
     /// The names of all requests that exist of one requestor.
-    pub(super) fn of_requestor(&self, requestor: &str) -> impl Iterator<Item = &Arc<str>> {
-        self.lanes.get(requestor).into_iter().flat_map(|lane| lane.known.iter().map(|(_, name)| name))
+    pub(super) fn of_requestor(&self, requestor: &Arc<str>) -> impl Iterator<Item = &Arc<str>> {
+        lane(&self.known, requestor).map(|(_, _, name)| name)
     }
 
     fn cancel(&mut self, name: &Arc<str>) {
@@ -170,21 +176,21 @@ impl Queue {
 
     /// Puts a lane into the ring it belongs to, where it is not in one and has something ready.
     fn take_turn(&mut self, requestor: &Arc<str>) {
-        let Some(lane) = self.lanes.get_mut(requestor) else { return };
-        let Some((created, _)) = lane.ready.last() else { return };
-        if lane.busy {
-            return;
-        }
-        let ring = match lane.known.last() {
-            Some((newest, _)) if newest > created => Ring::Stale,
+        let Some((requestor, created, _)) = lane(&self.ready, requestor).next_back() else { return };
+        let ring = match lane(&self.known, requestor).next_back() {
+            Some((_, newest, _)) if newest > created => Ring::Stale,
             _ => Ring::Fresh,
         };
-        match (lane.waits_in, ring) {
+        let state = self.lanes.entry(requestor.clone()).or_default();
+        if state.busy {
+            return;
+        }
+        match (state.waits_in, ring) {
             (Some(_), Ring::Stale) | (Some(Ring::Fresh), Ring::Fresh) => return,
             (_, Ring::Fresh) => self.fresh.push_back(requestor.clone()),
             (None, Ring::Stale) => self.stale.push_back(requestor.clone()),
         }
-        lane.waits_in = Some(ring);
+        state.waits_in = Some(ring);
     }
 
     fn next_turn(&mut self) -> Option<(Ring, Arc<str>)> {
@@ -305,8 +311,8 @@ mod tests {
         assert_eq!(line.pop().as_deref(), Some("a2"));
         line.0.forget(&"a2".into());
         line.0.done(&"a".into());
-        assert!(
-            line.0.lanes.is_empty() && line.0.places.is_empty() && line.0.due.is_empty() && line.0.later.is_empty()
-        );
+        let Queue { known, ready, lanes, fresh, stale, later, due, places } = line.0;
+        assert!(known.is_empty() && ready.is_empty() && places.is_empty() && due.is_empty() && later.is_empty());
+        assert!(lanes.is_empty() && fresh.is_empty() && stale.is_empty());
     }
 }

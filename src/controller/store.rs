@@ -254,7 +254,7 @@ impl Store {
     }
 
     fn push_requests_of(&mut self, node: &NodeName) {
-        let names: Vec<Arc<str>> = self.queue.of_requestor(&format!("system:node:{node}")).cloned().collect();
+        let names: Vec<Arc<str>> = self.queue.of_requestor(&format!("system:node:{node}").into()).cloned().collect();
         for name in names {
             if self.pending(&name).is_some() {
                 self.queue.push(&name);

@@ -7,6 +7,7 @@ use std::borrow::Borrow;
 use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use thiserror::Error;
 
@@ -59,8 +60,9 @@ pub enum SanError {
 }
 
 /// A host name as RFC 1123 knows it: letters, digits and inner hyphens, no wildcard, no trailing dot, not an address.
+/// Copies share their text.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct DnsName(String);
+pub struct DnsName(Arc<str>);
 
 impl DnsName {
     /// The name in lower case.
@@ -93,7 +95,7 @@ impl FromStr for DnsName {
         if !name.split('.').all(is_ldh_label) {
             return Err(SanError::NotLdh(name.to_owned()));
         }
-        Ok(Self(name.to_ascii_lowercase()))
+        Ok(Self(name.to_ascii_lowercase().into()))
     }
 }
 
@@ -187,9 +189,9 @@ impl fmt::Display for San {
 }
 
 /// The name of a Node object: an RFC 1123 subdomain in lower case
-/// (upstream: `apimachinery/pkg/util/validation.IsDNS1123Subdomain`).
+/// (upstream: `apimachinery/pkg/util/validation.IsDNS1123Subdomain`). Copies share their text.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct NodeName(String);
+pub struct NodeName(Arc<str>);
 
 /// A text that cannot be the name of a Node object.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -220,7 +222,7 @@ impl FromStr for NodeName {
         };
         let characters = name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'.');
         if name.len() <= MAX_NAME && characters && name.split('.').all(label) {
-            Ok(Self(name.to_owned()))
+            Ok(Self(name.into()))
         } else {
             Err(NodeNameError(name.to_owned()))
         }
@@ -284,7 +286,7 @@ mod tests {
         ];
         for (name, expected) in cases {
             let expected = match expected {
-                None => Ok(DnsName(name.to_ascii_lowercase())),
+                None => Ok(DnsName(name.to_ascii_lowercase().into())),
                 Some(error) => Err(error((*name).to_owned())),
             };
             assert_eq!(name.parse::<DnsName>(), expected, "{name:?}");

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use std::str::FromStr;
 
 use ipnet::IpNet;
+use smallvec::SmallVec;
 use thiserror::Error;
 
 use crate::san::{NodeName, San};
@@ -34,9 +35,9 @@ struct Remembered {
     until: Moment,
 }
 
-/// The Nodes that claim one thing: nearly always one.
+/// The Nodes that claim one thing: nearly always one, which takes no memory of its own.
 #[derive(Debug, Default)]
-struct Holders(Vec<(NodeName, Moment)>);
+struct Holders(SmallVec<[(NodeName, Moment); 1]>);
 
 impl Holders {
     fn moment_of(&self, node: &NodeName) -> Option<Moment> {

@@ -16,12 +16,12 @@ const CONTROL_PLANE: &str = "node-role.kubernetes.io/control-plane";
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NodeRecord {
     name: NodeName,
-    uid: String,
+    uid: Box<str>,
     deleting: bool,
-    addresses: Vec<San>,
-    pod_ranges: Vec<IpNet>,
-    provider_id: Option<String>,
-    labels: Vec<(Arc<str>, Arc<str>)>,
+    addresses: Box<[San]>,
+    pod_ranges: Box<[IpNet]>,
+    provider_id: Option<Box<str>>,
+    labels: Box<[(Arc<str>, Arc<str>)]>,
 }
 
 impl NodeRecord {
@@ -45,11 +45,11 @@ impl NodeRecord {
         let labels = node.metadata.labels.iter().flatten();
         Some(Self {
             name: node.metadata.name.as_deref()?.parse().ok()?,
-            uid: node.metadata.uid.clone().unwrap_or_default(),
+            uid: node.metadata.uid.as_deref().unwrap_or_default().into(),
             deleting: node.metadata.deletion_timestamp.is_some(),
-            addresses,
-            pod_ranges,
-            provider_id: node.spec.provider_id.clone(),
+            addresses: addresses.into(),
+            pod_ranges: pod_ranges.into(),
+            provider_id: node.spec.provider_id.as_deref().map(Box::from),
             labels: labels.map(|(key, value)| (key.as_str().into(), value.as_str().into())).collect(),
         })
     }
@@ -143,8 +143,7 @@ impl NodeIndex {
         if before == Some(&record) {
             return NodeChange::default();
         }
-        let empty = Vec::new();
-        let (old, old_ranges) = before.map_or((&empty, &[][..]), |before| (&before.addresses, &before.pod_ranges));
+        let (old, old_ranges) = before.map_or((&[][..], &[][..]), |before| (&*before.addresses, &*before.pod_ranges));
         let gone: Vec<San> = old.iter().filter(|san| !record.lists(san)).cloned().collect();
         let new: Vec<San> = record.addresses.iter().filter(|san| old.binary_search(san).is_err()).cloned().collect();
         let gone_ranges: Vec<IpNet> = old_ranges.iter().filter(|it| !record.pod_ranges.contains(it)).copied().collect();
@@ -157,7 +156,7 @@ impl NodeIndex {
         for range in &gone_ranges {
             self.claims.remove_range(range, &record.name);
         }
-        for range in &record.pod_ranges {
+        for range in &*record.pod_ranges {
             self.claims.add_range(*range, &record.name, moment);
         }
         for (key, value) in &mut record.labels {
@@ -175,13 +174,13 @@ impl NodeIndex {
     /// Forgets a Node.
     pub fn remove(&mut self, name: &NodeName) -> NodeChange {
         let Some(record) = self.nodes.remove(name) else { return NodeChange::default() };
-        for san in &record.addresses {
+        for san in &*record.addresses {
             self.claims.remove(san, name);
         }
-        for range in &record.pod_ranges {
+        for range in &*record.pod_ranges {
             self.claims.remove_range(range, name);
         }
-        NodeChange { changed: true, claims: record.addresses, freed_range: !record.pod_ranges.is_empty() }
+        NodeChange { changed: true, claims: record.addresses.into(), freed_range: !record.pod_ranges.is_empty() }
     }
 
     /// The names of all Nodes.
