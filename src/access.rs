@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use futures::{StreamExt, TryStreamExt, stream};
 use k8s_openapi::api::authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec};
 use kube::api::PostParams;
 use kube::{Api, Client};
@@ -65,6 +66,8 @@ impl<'a> Permission<'a> {
 const PATIENCE: Duration = Duration::from_secs(15);
 /// For a person, and for what is no reason not to start.
 const ONCE: Duration = Duration::ZERO;
+/// How many permissions are asked for at a time.
+const AT_ONCE: usize = 8;
 const PAUSE: Duration = Duration::from_millis(500);
 
 const CERTIFICATES: &str = "certificates.k8s.io";
@@ -207,14 +210,16 @@ async fn missing(
     permissions: &[Permission<'_>],
     patience: Duration,
 ) -> anyhow::Result<Vec<String>> {
-    let mut missing = Vec::new();
     let give_up = Instant::now() + patience;
-    for permission in permissions {
-        if !is_allowed(client, server, permission, give_up).await? {
-            missing.push(permission.describe());
-        }
-    }
-    Ok(missing)
+    let ask = async |permission| {
+        let allowed = is_allowed(client, server, permission, give_up).await?;
+        anyhow::Ok(if allowed { None } else { Some(Permission::describe(permission)) })
+    };
+    // Whether anybody answers is found out, and told, once.
+    let Some((first, others)) = permissions.split_first() else { return Ok(Vec::new()) };
+    let first = ask(first).await?;
+    let others: Vec<_> = stream::iter(others).map(ask).buffered(AT_ONCE).try_collect().await?;
+    Ok(first.into_iter().chain(others.into_iter().flatten()).collect())
 }
 
 async fn is_allowed(
