@@ -207,8 +207,8 @@ impl World {
 }
 
 fn decide(store: &Store, orders: &Orders, name: &Arc<str>) -> Option<Plan> {
-    let Body::Unread(csr) = &store.pending(name)?.body else { panic!("nobody has read it") };
-    let reading = Reading::of(csr);
+    let Body::Unread(spec) = &store.pending(name)?.body else { panic!("nobody has read it") };
+    let reading = Reading::of_spec(spec);
     let facts = Facts {
         now: Timestamp::UNIX_EPOCH,
         nodes: Nodes::new(&store.nodes, &[]),

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use parking_lot::Mutex;
 
 use super::plan::{Answer, Decision, Waiting};
-use crate::api::CertificateSigningRequest;
+use crate::api::RequestSpec;
 use crate::request::{Decoded, Reading};
 use crate::verdict::NonEmpty;
 
@@ -51,10 +51,10 @@ impl Journal {
     }
 
     /// A request is being judged.
-    pub(super) fn begin(&self, name: &Arc<str>, csr: &CertificateSigningRequest, reading: &Reading) {
-        let decoded = Decoded::read(&csr.spec.request);
+    pub(super) fn begin(&self, name: &Arc<str>, created: Timestamp, spec: &RequestSpec, reading: &Reading) {
+        let decoded = Decoded::read(&spec.request);
         let entry = Entry {
-            created: csr.created(),
+            created,
             node: reading.node().map(ToString::to_string),
             requested: decoded.into_iter().flat_map(|it| it.names).map(|it| it.text).collect(),
             finding: None,

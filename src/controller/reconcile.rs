@@ -106,13 +106,16 @@ impl Controller {
 
     /// Reads the request once; its bytes are dropped afterwards.
     fn read(&self, name: &Arc<str>) -> Option<Arc<Reading>> {
-        let body = self.store.lock().pending(name)?.body.clone();
+        let (body, created) = {
+            let store = self.store.lock();
+            (store.pending(name)?.body.clone(), store.identity(name)?.1)
+        };
         match body {
             Body::Read(reading) => Some(reading),
-            Body::Unread(csr) => {
+            Body::Unread(spec) => {
                 let started = Instant::now();
-                let reading = Arc::new(Reading::of(&csr));
-                self.note(|journal| journal.begin(name, &csr, &reading));
+                let reading = Arc::new(Reading::of_spec(&spec));
+                self.note(|journal| journal.begin(name, created, &spec, &reading));
                 self.metrics.evaluation_seconds.observe(started.elapsed().as_secs_f64());
                 self.store.lock().set_reading(name, &reading);
                 Some(reading)

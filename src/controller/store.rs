@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 
 use super::queue::Queue;
-use crate::api::{CertificateSigningRequest, Condition, KUBELET_SERVING};
+use crate::api::{CertificateSigningRequest, Condition, KUBELET_SERVING, RequestSpec};
 use crate::gather::Surroundings;
 use crate::identity::{MachineIndex, MachineRecord, Moment, NodeChange, NodeIndex, NodeRecord, Resolutions};
 use crate::policy::Budget;
@@ -89,8 +89,8 @@ enum Resolved {
 /// What a request asks for.
 #[derive(Clone, Debug)]
 pub(super) enum Body {
-    /// As it came.
-    Unread(Arc<CertificateSigningRequest>),
+    /// As it came. In a storm there are thousands of them: no more is kept than has to be read.
+    Unread(Arc<RequestSpec>),
     /// As it was understood; the bytes are not kept.
     Read(Arc<Reading>),
 }
@@ -129,7 +129,7 @@ impl Store {
         if self.requests.get(&name).is_some_and(|entry| entry.uid != uid) {
             self.remove_request(&name);
         }
-        let created = csr.created();
+        let (requestor, created) = (Arc::from(csr.spec.username.as_str()), csr.created());
         let (before, known) = match self.requests.get_mut(&name) {
             Some(entry) => (Some(&mut entry.phase), true),
             None => (None, false),
@@ -146,12 +146,12 @@ impl Store {
                     self.queue.push(&name);
                     return Change::None;
                 }
-                None => Phase::Pending(Box::new(Pending::new(&Arc::new(csr.clone()), seen))),
+                None => Phase::Pending(Box::new(Pending::new(csr, seen))),
             },
         };
         let change = if was_approved && matches!(phase, Phase::Failed) { Change::SignerFailed } else { Change::None };
         if !known {
-            self.queue.know(&Arc::from(csr.spec.username.as_str()), created, &name);
+            self.queue.know(&requestor, created, &name);
         }
         match phase {
             Phase::Pending(_) => self.queue.push(&name),
@@ -405,11 +405,13 @@ impl Pending {
         }
     }
 
-    fn new(csr: &Arc<CertificateSigningRequest>, seen: Option<Instant>) -> Self {
+    fn new(csr: CertificateSigningRequest, seen: Option<Instant>) -> Self {
+        let CertificateSigningRequest { metadata, mut spec, status } = csr;
+        spec.shrink();
         Self {
-            resource_version: csr.metadata.resource_version.clone().unwrap_or_default(),
-            conditions: csr.status.conditions.clone(),
-            body: Body::Unread(csr.clone()),
+            resource_version: metadata.resource_version.unwrap_or_default(),
+            conditions: status.conditions,
+            body: Body::Unread(Arc::new(spec)),
             seen,
             told: None,
             failures: 0,

@@ -43,6 +43,21 @@ pub struct Spec {
     pub expiration_seconds: Option<u32>,
 }
 
+impl Spec {
+    /// Gives back the memory that was taken in reading it, and is not used.
+    pub fn shrink(&mut self) {
+        if let RequestBytes::Pem(pem) = &mut self.request {
+            pem.shrink_to_fit();
+        }
+        for texts in [&mut self.groups, &mut self.usages] {
+            texts.shrink_to_fit();
+            texts.iter_mut().for_each(String::shrink_to_fit);
+        }
+        self.username.shrink_to_fit();
+        self.signer_name.shrink_to_fit();
+    }
+}
+
 /// The bytes of `spec.request`, or only their number where there are more than any kubelet sends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RequestBytes {

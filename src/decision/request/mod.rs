@@ -22,7 +22,7 @@ pub use usages::UsageError;
 
 use std::time::Duration;
 
-use crate::api::{CertificateSigningRequest, KUBELET_SERVING, RequestBytes};
+use crate::api::{CertificateSigningRequest, KUBELET_SERVING, RequestBytes, RequestSpec};
 use crate::san::{NodeName, San, SanError};
 use crate::verdict::{DenyReason, IgnoreReason, NonEmpty};
 use pkcs10::{Name, Pkcs10};
@@ -83,7 +83,13 @@ impl Reading {
         if csr.is_decided() {
             return Self::NotOurs(IgnoreReason::AlreadyDecided);
         }
-        match read(csr) {
+        Self::of_spec(&csr.spec)
+    }
+
+    /// Reads what a request asks for that is for our signer and has no answer, as far as that is known already.
+    #[must_use]
+    pub fn of_spec(spec: &RequestSpec) -> Self {
+        match read(spec) {
             Ok(request) => Self::Serving(request),
             Err(refused) => Self::Refused(refused),
         }
@@ -112,10 +118,10 @@ pub struct RefusedRequest {
 }
 
 /// Reads one request, and refuses it with every reason and not only the first.
-fn read(csr: &CertificateSigningRequest) -> Result<ServingRequest, Box<RefusedRequest>> {
+fn read(spec: &RequestSpec) -> Result<ServingRequest, Box<RefusedRequest>> {
     let mut reasons = Vec::new();
     let mut content = Content::default();
-    match &csr.spec.request {
+    match &spec.request {
         RequestBytes::TooLong(length) => {
             reasons.push(DenyReason::MalformedRequest(MalformedRequest::TooLong(*length)));
         }
@@ -123,11 +129,11 @@ fn read(csr: &CertificateSigningRequest) -> Result<ServingRequest, Box<RefusedRe
             Err(error) => reasons.push(DenyReason::MalformedRequest(error)),
             Ok(der) => match Pkcs10::from_der(&der) {
                 Err(error) => reasons.push(DenyReason::MalformedRequest(error)),
-                Ok(pkcs10) => content = Content::read(&pkcs10, &csr.spec.username, &mut reasons),
+                Ok(pkcs10) => content = Content::read(&pkcs10, &spec.username, &mut reasons),
             },
         },
     }
-    let node = match Requestor::read(&csr.spec.username, &csr.spec.groups) {
+    let node = match Requestor::read(&spec.username, &spec.groups) {
         Ok(Requestor { node }) => Some(node),
         Err(error) => {
             reasons.push(DenyReason::RequestorNotANode(error));
@@ -137,14 +143,14 @@ fn read(csr: &CertificateSigningRequest) -> Result<ServingRequest, Box<RefusedRe
     if let Some(mismatch) = content.subject {
         reasons.push(mismatch);
     }
-    if let Err(error) = usages::check(&csr.spec.usages) {
+    if let Err(error) = usages::check(&spec.usages) {
         reasons.push(DenyReason::UsageNotAllowed(error));
     }
     reasons.extend(content.bad_sans.into_iter().map(DenyReason::ForbiddenSan));
 
     match (NonEmpty::from_vec(reasons), node, content.key) {
         (None, Some(node), Some(key)) => {
-            let expiration = csr.spec.expiration_seconds.map(|seconds| Duration::from_secs(seconds.into()));
+            let expiration = spec.expiration_seconds.map(|seconds| Duration::from_secs(seconds.into()));
             Ok(ServingRequest { node, sans: content.sans, key, expiration })
         }
         (Some(reasons), node, _) => Err(Box::new(RefusedRequest { node, sans: content.sans, reasons })),
