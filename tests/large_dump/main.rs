@@ -5,7 +5,10 @@
 //! program on the first processor only, where `taskset` is there to see to it.
 
 mod measure;
+mod node;
 mod objects;
+#[path = "../common/proc.rs"]
+mod proc;
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -56,7 +59,7 @@ fn main() -> Result<()> {
 fn write(path: &Path, format: Format) -> Result<u64> {
     let file = File::create(path)?;
     let mut output = BufWriter::with_capacity(1 << 20, file);
-    let (node, request) = (Template::of(&objects::node(), format)?, Template::of(&objects::request(), format)?);
+    let (node, request) = (Template::of(&node::template(), format)?, Template::of(&objects::request(), format)?);
     let (start, between, end) = match format {
         Format::Json => {
             ("{\n    \"apiVersion\": \"v1\",\n    \"items\": [\n", ",\n", "\n    ],\n    \"kind\": \"List\"\n}\n")
@@ -70,7 +73,7 @@ fn write(path: &Path, format: Format) -> Result<u64> {
         output.write_all(between.as_bytes())?;
     }
     for number in 0..NODES {
-        output.write_all(node.fill(&objects::of_node(number)).as_bytes())?;
+        output.write_all(node.fill(&node::of_node(number)).as_bytes())?;
         output.write_all(if number + 1 < NODES { between } else { end }.as_bytes())?;
     }
     output.into_inner()?.sync_all()?;

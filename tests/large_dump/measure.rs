@@ -8,11 +8,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
+use crate::proc;
+
 /// How often the kernel is asked for the peak, which only grows: what comes after the last time is missed.
 const PAUSE: Duration = Duration::from_millis(5);
-
-/// How the kernel counts time in /proc, per second (`USER_HZ`).
-const TICKS: u64 = 100;
 
 /// What a run took.
 pub struct Run {
@@ -39,15 +38,15 @@ pub fn review(program: &Path, dump: &Path, output: &str) -> Result<Run> {
         Command::new(program)
     };
     command.arg("review").arg("-f").arg(dump).args(["-o", output]).stdin(Stdio::null());
-    let (started, before) = (Instant::now(), processor_time_of_children()?);
+    let (started, before) = (Instant::now(), proc::time_of_children()?);
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().context("start the program")?;
     let mut stdout = child.stdout.take().context("no output")?;
     let (peak, ended) = (AtomicU64::new(0), AtomicBool::new(false));
-    let status = format!("/proc/{}/status", child.id());
+    let id = child.id();
     std::thread::scope(|scope| {
         scope.spawn(|| {
             while !ended.load(Ordering::Relaxed) {
-                if let Some(now) = std::fs::read_to_string(&status).ok().as_deref().and_then(peak_in) {
+                if let Ok(now) = proc::bytes(id, "VmHWM") {
                     peak.store(now, Ordering::Relaxed);
                 }
                 std::thread::sleep(PAUSE);
@@ -65,21 +64,7 @@ pub fn review(program: &Path, dump: &Path, output: &str) -> Result<Run> {
         let ran = run();
         ended.store(true, Ordering::Relaxed);
         let (first, code, all) = ran?;
-        let processor = processor_time_of_children()?.saturating_sub(before);
+        let processor = proc::time_of_children()?.saturating_sub(before);
         Ok(Run { code, first, all, processor, peak: peak.load(Ordering::Relaxed) })
     })
-}
-
-/// What the children of this process that have ended took (upstream: proc_pid_stat(5), `cutime` and `cstime`).
-fn processor_time_of_children() -> Result<Duration> {
-    let stat = std::fs::read_to_string("/proc/self/stat")?;
-    // The name of the program comes second, in brackets, and may hold anything.
-    let (_, rest) = stat.rsplit_once(')').context("no brackets in /proc/self/stat")?;
-    let ticks: Vec<u64> = rest.split_whitespace().skip(13).take(2).map(str::parse).collect::<Result<_, _>>()?;
-    Ok(Duration::from_millis(ticks.iter().sum::<u64>() * 1000 / TICKS))
-}
-
-fn peak_in(status: &str) -> Option<u64> {
-    let value = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    value.trim().strip_suffix(" kB")?.parse::<u64>().ok().map(|kilobytes| kilobytes * 1024)
 }
