@@ -4,7 +4,7 @@ CARGO_DENY = target/tools/cargo-deny@0.20.2/bin/cargo-deny
 CARGO_CYCLONEDX = target/tools/cargo-cyclonedx@0.5.9/bin/cargo-cyclonedx
 
 .PHONY: help demo test prerequisites lint unit differential cluster faults matrix chart image image-test picture licenses sbom
-.PHONY: fuzz install release measure-review bench-engine bench-check
+.PHONY: fuzz install release measure-review bench bench-engine bench-check
 
 help: ## Show what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -83,6 +83,11 @@ image-test: image ## Run the image on a real control plane, as its user and with
 
 measure-review: release ## Measure a review of 15,000 Nodes and 20,000 requests (see docs/performance.md)
 	cargo run --quiet --example large-dump -- "$${CARGO_TARGET_DIR:-target}/release/countersign" target/large-dump
+
+# The program as the image has it, beside the control plane on the same processors.
+bench: prerequisites target/image/countersign ## Let NODES=5000 nodes ask at once, and measure it beside what could be had at best
+	cargo build --profile storm --example storm
+	cargo run --quiet --profile storm --example storm -- target/image/countersign $(or $(NODES),5000) target/storm.json
 
 picture: prerequisites target/image/countersign ## Draw the dashboard as a real Prometheus sees a real controller
 	cargo run --quiet --example picture -- target/image/countersign

@@ -1,7 +1,9 @@
 //! The API server's audit log: who has written what, and when, as the API server itself saw it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use jiff::Timestamp;
@@ -115,7 +117,38 @@ fn read_all(log: &Path) -> Result<Vec<Entry>> {
     let text = std::fs::read_to_string(log).with_context(|| format!("read {}", log.display()))?;
     // The last line may be half written, and so may one on which an API server was killed.
     let complete = text.rsplit_once('\n').map_or("", |(complete, _)| complete);
-    Ok(complete.lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
+    Ok(entries_in(complete))
+}
+
+fn entries_in(lines: &str) -> Vec<Entry> {
+    lines.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+}
+
+/// Follows a log while it grows.
+pub struct Tail {
+    log: PathBuf,
+    read: u64,
+}
+
+impl Tail {
+    /// Of a log from its beginning.
+    pub fn new(log: PathBuf) -> Self {
+        Self { log, read: 0 }
+    }
+
+    /// What was answered and not read before.
+    pub fn read(&mut self) -> Result<Vec<Entry>> {
+        let mut text = String::new();
+        let mut file = File::open(&self.log).with_context(|| format!("open {}", self.log.display()))?;
+        file.seek(SeekFrom::Start(self.read))?;
+        file.read_to_string(&mut text)?;
+        // The last line may be half written.
+        let complete = text.rfind('\n').map_or("", |end| text.get(..=end).unwrap_or_default());
+        self.read += complete.len() as u64;
+        let mut entries = entries_in(complete);
+        entries.retain(|entry| entry.stage == "ResponseComplete");
+        Ok(entries)
+    }
 }
 
 /// What the audit log calls the token in a kubeconfig.

@@ -1,0 +1,123 @@
+//! How fast the program answers a backlog, beside the ceiling, and what that takes.
+
+use anyhow::Result;
+use serde::Serialize;
+
+use crate::ceiling::{self, Setup, rate};
+use crate::cluster::{Cluster, is_approval, is_of_controller};
+use crate::harness::audit::Entry;
+use crate::population::Population;
+use crate::usage::{Usage, until_calm};
+
+/// One backlog for the bare workers, and one for the program.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Round {
+    /// Approvals a second, by the bare workers.
+    pub ceiling: f64,
+    /// What became of the program's.
+    pub drain: Drain,
+}
+
+/// A backlog that the program answered.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Drain {
+    /// Approvals a second.
+    pub rate: f64,
+    /// Before there is any request.
+    pub idle: Usage,
+    /// With the backlog, of which nothing is answered yet.
+    pub waiting: Usage,
+    /// As soon as all of it is approved.
+    pub drained: Usage,
+    /// When the Events are sent, too.
+    pub after: Usage,
+    /// When the requests are gone.
+    pub cleared: Usage,
+    /// What it asked for during the drain.
+    pub asked: Asked,
+}
+
+/// What the program asked the API server for.
+#[derive(Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Asked {
+    /// Approvals that were written.
+    pub approvals: usize,
+    /// Writes of approvals, successful or not.
+    pub writes: usize,
+    /// Objects read, and lists.
+    pub reads: usize,
+    /// Events sent.
+    pub events: usize,
+    /// All else: the Lease, watches.
+    pub others: usize,
+}
+
+impl Asked {
+    /// Counts more.
+    pub fn add<'a>(&mut self, entries: impl IntoIterator<Item = &'a Entry>) {
+        for entry in entries.into_iter().filter(|entry| is_of_controller(entry)) {
+            self.approvals += usize::from(is_approval(entry));
+            let counter = match (entry.verb.as_str(), entry.object_ref.resource.as_str()) {
+                _ if entry.is_about("certificatesigningrequests", "approval") => &mut self.writes,
+                (_, "events") => &mut self.events,
+                (_, "leases") => &mut self.others,
+                ("get" | "list", _) => &mut self.reads,
+                _ => &mut self.others,
+            };
+            *counter += 1;
+        }
+    }
+}
+
+impl Round {
+    /// Measures both, in turns which of them is first.
+    pub async fn measure(
+        cluster: &mut Cluster,
+        population: &mut Population,
+        setup: Setup,
+        ceiling_first: bool,
+    ) -> Result<Self> {
+        if ceiling_first {
+            let ceiling = ceiling(cluster, population, setup).await?;
+            Ok(Self { ceiling, drain: drain(cluster, population).await? })
+        } else {
+            let drain = drain(cluster, population).await?;
+            Ok(Self { ceiling: ceiling(cluster, population, setup).await?, drain })
+        }
+    }
+}
+
+async fn ceiling(cluster: &mut Cluster, population: &mut Population, setup: Setup) -> Result<f64> {
+    let backlog = population.file(population.nodes()).await?;
+    let ceiling = ceiling::measure(cluster, &backlog, setup.writers).await?;
+    population.clear().await?;
+    Ok(ceiling)
+}
+
+/// The program stands by while the backlog is filed, and then takes over: it starts with what it knows by then.
+async fn drain(cluster: &mut Cluster, population: &mut Population) -> Result<Drain> {
+    cluster.hold_lease().await?;
+    let mut controller = cluster.start_controller()?;
+    controller.wait_until_ready().await?;
+    let idle = Usage::when_idle(&mut controller).await?;
+    let backlog = population.file(population.nodes()).await?;
+    until_calm(cluster).await?;
+    let waiting = Usage::when_idle(&mut controller).await?;
+    cluster.answered()?;
+    cluster.release_lease().await?;
+    let entries = cluster.answered_until(backlog.len()).await?;
+    let drained = Usage::of(&mut controller)?;
+    cluster.answered_until_quiet().await?;
+    let after = Usage::when_idle(&mut controller).await?;
+    population.clear().await?;
+    let cleared = Usage::when_idle(&mut controller).await?;
+    cluster.stop(controller).await?;
+    // Taking over takes a read of its own, which comes before.
+    let first = entries.iter().filter(|entry| is_approval(entry)).map(|entry| entry.received).min();
+    let mut asked = Asked::default();
+    asked.add(entries.iter().filter(|entry| Some(entry.received) >= first));
+    Ok(Drain { rate: rate(&entries)?, idle, waiting, drained, after, cleared, asked })
+}

@@ -1,0 +1,204 @@
+//! How soon requests are approved that come at an even pace, by the program and by a bare worker.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use jiff::Timestamp;
+use serde::Serialize;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
+
+use crate::cluster::{Cluster, OTHER_SIGNER, is_approval};
+use crate::connection::{Approval, Connection};
+use crate::drain::Asked;
+use crate::harness::audit::Entry;
+use crate::harness::controller::Controller;
+use crate::harness::requests::SIGNER;
+use crate::population::{Population, Ready};
+use crate::statistics::{median, percentile, seconds};
+use crate::usage::{Usage, until_calm};
+
+/// Requests a second.
+const CALM: u32 = 20;
+const BUSY: u32 = 200;
+/// How long each side has its turn, and how often.
+const TURN: Duration = Duration::from_secs(6);
+const CALM_TURNS: usize = 8;
+const BUSY_TURNS: usize = 4;
+/// How many bare workers there are at the higher pace: so many that a slow answer makes none of them late.
+const BARE_WORKERS: usize = 64;
+
+/// All of it.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Latency {
+    /// At 20 requests a second.
+    pub calm: Pace,
+    /// At 200.
+    pub busy: Pace,
+}
+
+/// Both sides at one pace.
+#[derive(Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Pace {
+    /// Bare workers that write as soon as a request is taken: one at the lower pace.
+    pub bare: Series,
+    /// The write alone of the same.
+    pub bare_write: Series,
+    /// The program.
+    pub program: Series,
+    /// What it asked the API server for.
+    pub asked: Asked,
+    /// How long it had a processor.
+    #[serde(serialize_with = "seconds")]
+    pub processor: Duration,
+}
+
+/// The percentiles of each turn, in milliseconds.
+#[derive(Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Series {
+    count: usize,
+    p50: Vec<f64>,
+    p99: Vec<f64>,
+    max: Vec<f64>,
+}
+
+impl Series {
+    fn add(&mut self, seconds: &[f64]) {
+        let at = |share| percentile(seconds, share) * 1000.0;
+        self.count += seconds.len();
+        self.p50.push(at(0.5));
+        self.p99.push(at(0.99));
+        self.max.push(at(1.0));
+    }
+
+    /// The median of the turns: what else the machine does for a moment spoils one of them.
+    pub fn p50(&self) -> f64 {
+        median(self.p50.iter().copied())
+    }
+
+    /// Likewise.
+    pub fn p99(&self) -> f64 {
+        median(self.p99.iter().copied())
+    }
+}
+
+/// Measures all of it, in turns.
+pub async fn measure(cluster: &mut Cluster, population: &mut Population) -> Result<Latency> {
+    cluster.release_lease().await?;
+    let mut controller = cluster.start_controller()?;
+    controller.wait_until_ready().await?;
+    controller.wait_until_leading(true).await?;
+    let calm = at(CALM, CALM_TURNS, 1, cluster, population, &mut controller).await?;
+    let busy = at(BUSY, BUSY_TURNS, BARE_WORKERS, cluster, population, &mut controller).await?;
+    cluster.stop(controller).await?;
+    population.clear().await?;
+    Ok(Latency { calm, busy })
+}
+
+async fn at(
+    rate: u32,
+    turns: usize,
+    bare_workers: usize,
+    cluster: &mut Cluster,
+    population: &mut Population,
+    controller: &mut Controller,
+) -> Result<Pace> {
+    let mut pace = Pace::default();
+    for _ in 0..turns {
+        cluster.answered_until_quiet().await?;
+        until_calm(cluster).await?;
+        let bare = of_bare_workers(cluster, population, rate, bare_workers).await?;
+        pace.bare.add(&latencies(&bare)?);
+        pace.bare_write.add(&writes(&bare));
+        until_calm(cluster).await?;
+        let before = Usage::of(controller)?;
+        let entries = of_program(cluster, population, rate).await?;
+        pace.processor += Usage::of(controller)?.processor.saturating_sub(before.processor);
+        pace.program.add(&latencies(&entries)?);
+        pace.asked.add(&entries);
+    }
+    Ok(pace)
+}
+
+/// How many requests come in one turn.
+fn count(rate: u32) -> Result<usize> {
+    Ok(usize::try_from(rate)? * usize::try_from(TURN.as_secs())?)
+}
+
+/// Requests are filed in turn by workers that approve each as soon as that is answered.
+async fn of_bare_workers(
+    cluster: &mut Cluster,
+    population: &mut Population,
+    rate: u32,
+    workers: usize,
+) -> Result<Vec<Entry>> {
+    let ready = population.prepare(count(rate)?, OTHER_SIGNER)?;
+    let expected = ready.len();
+    let mut shares: Vec<Vec<(Instant, Ready)>> = std::iter::repeat_with(Vec::new).take(workers).collect();
+    let mut connections = Vec::new();
+    for _ in 0..workers {
+        connections.push(Connection::open(cluster).await?);
+    }
+    let mut due = Instant::now();
+    for (number, ready) in ready.into_iter().enumerate() {
+        shares.get_mut(number % workers).context("no workers")?.push((due, ready));
+        due += Duration::from_secs(1) / rate;
+    }
+    let mut working = JoinSet::new();
+    for (mut connection, share) in connections.into_iter().zip(shares) {
+        let admin = population.client();
+        working.spawn(async move {
+            for (due, ready) in share {
+                sleep_until(due).await;
+                let filed = ready.file(&admin).await?;
+                connection.approve(&Approval::of(&filed)).await?;
+            }
+            anyhow::Ok(())
+        });
+    }
+    while let Some(ended) = working.join_next().await {
+        ended??;
+    }
+    cluster.answered_until(expected).await
+}
+
+/// Requests are filed at a pace that waits for nobody, and the program approves them.
+async fn of_program(cluster: &mut Cluster, population: &mut Population, rate: u32) -> Result<Vec<Entry>> {
+    let ready = population.prepare(count(rate)?, SIGNER)?;
+    let expected = ready.len();
+    let mut filing = JoinSet::new();
+    let mut due = Instant::now();
+    for ready in ready {
+        sleep_until(due).await;
+        let admin = population.client();
+        filing.spawn(async move { ready.file(&admin).await });
+        due += Duration::from_secs(1) / rate;
+    }
+    let entries = cluster.answered_until(expected).await?;
+    while let Some(filed) = filing.join_next().await {
+        filed??;
+    }
+    Ok(entries)
+}
+
+/// The seconds from when a request was taken to when its approval was written.
+fn latencies(entries: &[Entry]) -> Result<Vec<f64>> {
+    let is_filed = |entry: &&Entry| entry.is_about("certificatesigningrequests", "") && entry.verb == "create";
+    let filed: HashMap<&str, Timestamp> =
+        entries.iter().filter(is_filed).map(|entry| (entry.object_ref.name.as_str(), entry.answered)).collect();
+    let latency = |entry: &Entry| {
+        let filed = filed.get(entry.object_ref.name.as_str()).context("an approval of what nobody filed")?;
+        Ok(entry.answered.duration_since(*filed).as_secs_f64())
+    };
+    entries.iter().filter(|entry| is_approval(entry)).map(latency).collect()
+}
+
+/// The seconds that the writes took by themselves.
+fn writes(entries: &[Entry]) -> Vec<f64> {
+    let seconds = |entry: &Entry| entry.answered.duration_since(entry.received).as_secs_f64();
+    entries.iter().filter(|entry| is_approval(entry)).map(seconds).collect()
+}
