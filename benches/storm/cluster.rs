@@ -118,14 +118,14 @@ impl Cluster {
         self.audit.read()
     }
 
-    /// What the API server answers until this many approvals are written.
-    pub async fn answered_until(&mut self, approvals: usize) -> Result<Vec<Entry>> {
+    /// What the API server answers until this many approvals are written of those that are meant.
+    pub async fn answered_until(&mut self, approvals: usize, is_meant: impl Fn(&Entry) -> bool) -> Result<Vec<Entry>> {
         let (started, mut entries, mut written) = (Instant::now(), Vec::new(), 0);
         while written < approvals {
             ensure!(started.elapsed() < PATIENCE, "timed out: {written} of {approvals} requests are approved");
             sleep(PAUSE).await;
             let new = self.answered()?;
-            written += new.iter().filter(|entry| is_approval(entry)).count();
+            written += new.iter().filter(|entry| is_approval(entry) && is_meant(entry)).count();
             entries.extend(new);
         }
         Ok(entries)

@@ -108,7 +108,7 @@ async fn drain(cluster: &mut Cluster, population: &mut Population) -> Result<Dra
     let waiting = Usage::when_idle(&mut controller).await?;
     cluster.answered()?;
     cluster.release_lease().await?;
-    let entries = cluster.answered_until(backlog.len()).await?;
+    let entries = cluster.answered_until(backlog.len(), |_| true).await?;
     let drained = Usage::of(&mut controller)?;
     cluster.answered_until_quiet().await?;
     let after = Usage::when_idle(&mut controller).await?;

@@ -1,10 +1,11 @@
 //! How soon requests are approved that come at an even pace, by the program and by a bare worker.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use jiff::Timestamp;
+use kube::Client;
 use serde::Serialize;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
@@ -26,6 +27,11 @@ const BUSY: u32 = 200;
 const TURN: Duration = Duration::from_secs(6);
 const CALM_TURNS: usize = 8;
 const BUSY_TURNS: usize = 4;
+/// What one node files beside others that ask at the lower pace, and how fast, so that both take the same time.
+const FLOOD: usize = 2_000;
+const FLOOD_RATE: u32 = 200;
+const HONEST: usize = 200;
+const FLOOD_TURNS: usize = 3;
 /// How many bare workers there are at the higher pace: so many that a slow answer makes none of them late.
 const BARE_WORKERS: usize = 64;
 
@@ -37,6 +43,20 @@ pub struct Latency {
     pub calm: Pace,
     /// At 200.
     pub busy: Pace,
+    /// At 20, with and without another node that files 2,000 in the same time.
+    pub flood: Flood,
+}
+
+/// The program at the lower pace.
+#[derive(Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Flood {
+    /// Without the flood.
+    pub without: Series,
+    /// With it.
+    pub with: Series,
+    /// What is resident after all of it, in bytes.
+    pub resident: u64,
 }
 
 /// Both sides at one pace.
@@ -94,9 +114,34 @@ pub async fn measure(cluster: &mut Cluster, population: &mut Population) -> Resu
     controller.wait_until_leading(true).await?;
     let calm = at(CALM, CALM_TURNS, 1, cluster, population, &mut controller).await?;
     let busy = at(BUSY, BUSY_TURNS, BARE_WORKERS, cluster, population, &mut controller).await?;
+    let flood = flood(cluster, population, &mut controller).await?;
     cluster.stop(controller).await?;
     population.clear().await?;
-    Ok(Latency { calm, busy })
+    Ok(Latency { calm, busy, flood })
+}
+
+/// One node floods, and others ask at the lower pace.
+async fn flood(cluster: &mut Cluster, population: &mut Population, controller: &mut Controller) -> Result<Flood> {
+    let mut flood = Flood::default();
+    let turn = async |cluster: &mut Cluster, population: &mut Population, flood: Vec<Ready>| {
+        cluster.answered_until_quiet().await?;
+        until_calm(cluster).await?;
+        let honest = population.prepare(HONEST, SIGNER)?;
+        let names: HashSet<String> = honest.iter().map(|ready| ready.name().to_owned()).collect();
+        let filing = tokio::spawn(file_evenly(population.client(), flood, FLOOD_RATE));
+        file_evenly(population.client(), honest, CALM).await?;
+        let mut entries = cluster.answered_until(names.len(), |entry| names.contains(&entry.object_ref.name)).await?;
+        filing.await??;
+        entries.retain(|entry| names.contains(&entry.object_ref.name));
+        latencies(&entries)
+    };
+    for _ in 0..FLOOD_TURNS {
+        flood.without.add(&turn(cluster, population, Vec::new()).await?);
+        let of_one_node = population.prepare_of_one_node(FLOOD)?;
+        flood.with.add(&turn(cluster, population, of_one_node).await?);
+    }
+    flood.resident = Usage::when_idle(controller).await?.resident;
+    Ok(flood)
 }
 
 async fn at(
@@ -163,26 +208,30 @@ async fn of_bare_workers(
     while let Some(ended) = working.join_next().await {
         ended??;
     }
-    cluster.answered_until(expected).await
+    cluster.answered_until(expected, |_| true).await
 }
 
 /// Requests are filed at a pace that waits for nobody, and the program approves them.
 async fn of_program(cluster: &mut Cluster, population: &mut Population, rate: u32) -> Result<Vec<Entry>> {
     let ready = population.prepare(count(rate)?, SIGNER)?;
     let expected = ready.len();
+    file_evenly(population.client(), ready, rate).await?;
+    cluster.answered_until(expected, |_| true).await
+}
+
+async fn file_evenly(admin: Client, ready: Vec<Ready>, rate: u32) -> Result<()> {
     let mut filing = JoinSet::new();
     let mut due = Instant::now();
     for ready in ready {
         sleep_until(due).await;
-        let admin = population.client();
+        let admin = admin.clone();
         filing.spawn(async move { ready.file(&admin).await });
         due += Duration::from_secs(1) / rate;
     }
-    let entries = cluster.answered_until(expected).await?;
     while let Some(filed) = filing.join_next().await {
         filed??;
     }
-    Ok(entries)
+    Ok(())
 }
 
 /// The seconds from when a request was taken to when its approval was written.

@@ -69,11 +69,22 @@ impl Population {
 
     /// Requests of as many nodes, in turn, for what is their own.
     pub fn prepare(&mut self, count: usize, signer: &str) -> Result<Vec<Ready>> {
+        let nodes = self.nodes;
+        self.prepare_of(count, signer, |number| number % nodes)
+    }
+
+    /// Requests of the node whose turn it would be, all of them.
+    pub fn prepare_of_one_node(&mut self, count: usize) -> Result<Vec<Ready>> {
+        let node = self.filed % self.nodes;
+        self.prepare_of(count, SIGNER, |_| node)
+    }
+
+    fn prepare_of(&mut self, count: usize, signer: &str, node_of: impl Fn(usize) -> usize) -> Result<Vec<Ready>> {
         let first = self.filed;
         self.filed += count;
         let ready = |number: usize| {
-            let node = node::name(number % self.nodes);
-            let address: std::net::IpAddr = node::address(number % self.nodes).parse()?;
+            let node = node::name(node_of(number));
+            let address: std::net::IpAddr = node::address(node_of(number)).parse()?;
             let request = Request::of_node(&node).dns(&node)?.dns(&format!("{node}.example.com"))?.ip(address);
             let request = Request { name: Some(format!("csr-{number:06}")), signer: signer.to_owned(), ..request };
             Ok(Ready { node, object: request.object()? })
@@ -106,6 +117,10 @@ impl Population {
 }
 
 impl Ready {
+    pub fn name(&self) -> &str {
+        self.object.metadata.name.as_deref().unwrap_or_default()
+    }
+
     /// Files it as its node.
     pub async fn file(&self, admin: &Client) -> Result<Filed> {
         let object = submit_as_node(admin, &self.node, &self.object).await?;

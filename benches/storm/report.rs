@@ -98,7 +98,7 @@ impl Report {
     }
 
     fn of_latency(&self) -> Vec<Figure> {
-        let Latency { calm, busy } = &self.latency;
+        let Latency { calm, busy, flood } = &self.latency;
         let (bare_p50, bare_p99) = (calm.bare.p50(), calm.bare.p99());
         vec![
             plain("bare worker at 20/s: p50", bare_p50, "ms"),
@@ -115,6 +115,9 @@ impl Report {
             plain("latency at 200/s: p99", busy.program.p99(), "ms"),
             judged("p99 at 200/s ÷ bare p99 at 20/s", busy.program.p99() / bare_p99, "×", Target::AtMost(6.0)),
             plain("p99 at 200/s ÷ bare p99 at 200/s", busy.program.p99() / busy.bare.p99(), "×"),
+            plain("20/s beside a node that files 2,000: p50", flood.with.p50(), "ms"),
+            plain("20/s beside a node that files 2,000: p99", flood.with.p99(), "ms"),
+            judged("p99 with that node ÷ without", flood.with.p99() / flood.without.p99(), "×", Target::AtMost(2.0)),
         ]
     }
 
@@ -123,7 +126,7 @@ impl Report {
         let of_drain = self.rounds.iter().map(|Round { drain, .. }| {
             per(drain.drained.processor.saturating_sub(drain.waiting.processor), drain.asked.approvals)
         });
-        let Latency { calm, busy } = &self.latency;
+        let Latency { calm, busy, flood: _ } = &self.latency;
         let asked = || self.rounds.iter().map(|it| &it.drain.asked);
         let calm_per = |count: usize| float(count) / float(calm.asked.approvals);
         vec![
@@ -164,6 +167,7 @@ impl Report {
             plain("RSS: requests gone", median(drains().map(|it| mib(it.cleared.resident))), "MiB"),
             plain("peak RSS: start", median(in_startup.map(mib)), "MiB"),
             Figure { name: "peak RSS", value: mib(peak), unit: "MiB", target: target::peak(self.nodes) },
+            plain("RSS: after the flood of one node", mib(self.latency.flood.resident), "MiB"),
             judged("RSS after the storm ÷ idle", after / idle, "×", Target::AtMost(1.2)),
         ]
     }
