@@ -65,3 +65,40 @@ impl Evidence<'_> {
         !found.is_empty() && found.iter().all(|address| self.requested.contains(&San::Ip(*address)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{from_value, json};
+
+    use super::*;
+    use crate::identity::MachineRecord;
+
+    #[test]
+    fn where_machines_may_be_missing_what_none_lists_is_left_open() {
+        let record = NodeRecord::read(&from_value(json!({"metadata": {"name": "a"}})).unwrap()).unwrap();
+        let machine = json!({
+            "metadata": {"name": "m"},
+            "status": {"nodeRef": {"name": "a"}, "addresses": [{"type": "InternalIP", "address": "10.0.0.1"}]},
+        });
+        let mut machines = MachineIndex::default();
+        machines.apply("m", MachineRecord::read(&from_value(machine).unwrap()));
+        for (address, machines_live, expected) in [
+            ("10.0.0.1", true, Answer::Owned),
+            ("10.0.0.1", false, Answer::Owned),
+            ("10.0.0.2", true, Answer::NotOwned),
+            ("10.0.0.2", false, Answer::Unavailable),
+        ] {
+            let (dns, requested) = (Resolutions::default(), [San::from_node_address(address).unwrap()]);
+            let evidence = Evidence {
+                record: &record,
+                machines: &machines,
+                machines_live,
+                inventory: None,
+                dns: &dns,
+                requested: &requested,
+            };
+            let [san] = &requested;
+            assert_eq!(evidence.ask(Source::Machine, san, record.name()), expected, "{address} {machines_live}");
+        }
+    }
+}
