@@ -140,4 +140,15 @@ mod tests {
         assert_eq!(index.apply("g/n/m", None).len(), 1);
         assert!(index.machines.is_empty() && index.by_node.is_empty());
     }
+
+    #[test]
+    fn finds_the_machines_of_one_kind_so_that_those_that_are_gone_can_be_forgotten() {
+        let mut index = MachineIndex::default();
+        for key in ["g/n/m", "g/n/o", "h/n/m"] {
+            index.apply(key, machine(Some("a"), None, &[]));
+        }
+        let mut keys = index.keys_of("g");
+        keys.sort_unstable();
+        assert_eq!(keys, ["g/n/m", "g/n/o"]);
+    }
 }
