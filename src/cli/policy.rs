@@ -83,7 +83,7 @@ fn check(path: &Path, bytes: &[u8]) -> Result<(String, Vec<Problem>), FileError>
         return Ok((format!("{name}: {}", count(cases, "case")), Vec::new()));
     }
     if head.kind.as_deref() == Some("NodeInventory") {
-        let nodes = Inventory::load(bytes)?.len();
+        let nodes = Inventory::load(bytes)?.node_count();
         return Ok((format!("{name}: inventory of {}", count(nodes, "node")), Vec::new()));
     }
     let (policy, warnings) = Policy::load_with_warnings(bytes)?;

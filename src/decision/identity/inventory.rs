@@ -120,14 +120,8 @@ impl Inventory {
 
     /// How many nodes are in it.
     #[must_use]
-    pub fn len(&self) -> usize {
+    pub fn node_count(&self) -> usize {
         self.nodes.len()
-    }
-
-    /// Whether no node is in it.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.nodes.is_empty()
     }
 
     /// The node that has this name or address, if any has.
@@ -163,6 +157,7 @@ mod tests {
              - {{name: b, addresses: [10.0.0.2]}}\n"
         );
         let inventory = Inventory::load(text.as_bytes()).unwrap();
+        assert_eq!(inventory.node_count(), 2);
         let owner = |text: &str| inventory.owner(&San::from_node_address(text).unwrap()).map(ToString::to_string);
         for (text, expected) in [
             ("10.0.0.1", Some("a")),
