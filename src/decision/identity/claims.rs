@@ -359,6 +359,7 @@ mod tests {
         assert_eq!(claims.contest(&san("10.0.0.1"), &node("thief")), Some(Contest::Later(node("victim"))));
         assert_eq!(claims.contest(&san("10.0.0.1"), &node("third")), Some(Contest::Later(node("victim"))));
         assert_eq!(order(&claims, "10.0.0.1").as_deref(), Some("victim thief"));
+        assert_eq!(claims.holders(&san("10.0.0.1")).collect::<Vec<_>>(), [&node("victim"), &node("thief")]);
     }
 
     #[test]
