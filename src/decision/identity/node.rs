@@ -318,4 +318,43 @@ mod tests {
         assert_eq!(Nodes::new(&index, &[]).other_named("b", &a), Some(&b));
         assert_eq!(Nodes::new(&index, &[]).other_named("a", &a), None);
     }
+
+    #[test]
+    fn says_which_object_it_is() {
+        let node = record("a", &[]);
+        assert_eq!((node.name().as_str(), node.uid(), node.label("zone")), ("a", "u", Some("a")));
+    }
+
+    #[test]
+    fn tells_when_a_range_of_pods_is_free_again() {
+        let node = |ranges: &[&str]| {
+            let node = serde_json::json!({"metadata": {"name": "a"}, "spec": {"podCIDRs": ranges}});
+            NodeRecord::read(&serde_json::from_value(node).unwrap()).unwrap()
+        };
+        let mut index = NodeIndex::default();
+        assert!(!index.apply(node(&["10.9.0.0/24"]), 0).freed_range);
+        assert!(!index.apply(node(&["10.9.0.0/24", "fd00::/64"]), 1).freed_range);
+        assert!(index.apply(node(&["10.9.1.0/24", "fd00::/64"]), 2).freed_range);
+        assert!(index.remove(&"a".parse().unwrap()).freed_range);
+        index.apply(node(&[]), 3);
+        assert!(!index.remove(&"a".parse().unwrap()).freed_range);
+    }
+
+    #[test]
+    fn keeps_each_text_of_a_label_once_and_none_that_nobody_has() {
+        let labelled = |name: &str, value: &str| {
+            let node = serde_json::json!({"metadata": {"name": name, "labels": {"zone": value}}});
+            NodeRecord::read(&serde_json::from_value(node).unwrap()).unwrap()
+        };
+        let mut index = NodeIndex::default();
+        index.apply(labelled("first", "a"), 0);
+        for round in 0..1000 {
+            index.apply(labelled("changing", &round.to_string()), round);
+        }
+        index.apply(labelled("last", "a"), 1000);
+        let texts = ["first", "last"].map(|name| index.get(&name.parse().unwrap()).unwrap().labels[0].clone());
+        let [(first_key, first_value), (last_key, last_value)] = &texts;
+        assert!(Arc::ptr_eq(first_key, last_key) && Arc::ptr_eq(first_value, last_value));
+        assert!(index.texts.len() < 20, "{}", index.texts.len());
+    }
 }
