@@ -393,6 +393,11 @@ mod tests {
                  8760h or 30m",
             ),
             (
+                "- {name: b, maxExpiration: 0h}",
+                "line 5, column 13: rules[1].maxExpiration: \"0h\" is not a time in hours, minutes and seconds, such as \
+                 8760h or 30m",
+            ),
+            (
                 "- {name: b, approvalsPerHour: 0}",
                 "line 5, column 13: rules[1].approvalsPerHour: at least 1 an hour is needed",
             ),
@@ -404,6 +409,13 @@ mod tests {
         for (rule, expected) in cases {
             assert_eq!(with(rule), [expected], "{rule}");
         }
+    }
+
+    #[test]
+    fn a_rules_name_has_at_most_63_characters() {
+        let policy = |length| MINIMAL.replace("all", &"a".repeat(length));
+        assert!(Policy::load(policy(63).as_bytes()).is_ok());
+        assert_eq!(errors(&policy(64)), ["line 4, column 3: rules[0].name: a rule's name has 1 to 63 characters"]);
     }
 
     #[test]
