@@ -223,6 +223,7 @@ mod tests {
             "request.key in ['ecdsa-p256', 'ed25519'] && request.expirationSeconds <= 86400",
             "node.labels['zone'] == 'a'",
             "'zone' in node.labels",
+            "request.dnsNames.all(a, request.dnsNames.exists(b, a == b))",
         ] {
             assert!(Condition::compile(expression, None).is_ok(), "{expression}: {}", error(expression));
         }
@@ -241,8 +242,26 @@ mod tests {
         );
         assert!(error("nosuch(request.key)").contains("nosuch"), "{}", error("nosuch(request.key)"));
         assert!(error("cluster.name == 'a'").contains("cluster"), "{}", error("cluster.name == 'a'"));
-        assert!(error(&"true && ".repeat(1000)).contains("4096 are allowed"));
+        assert!(Condition::compile(&format!("{:4096}", "true"), None).is_ok());
+        assert_eq!(error(&format!("{:4097}", "true")), "the expression has 4097 bytes; 4096 are allowed");
         let deep = "request.dnsNames.all(a, request.dnsNames.all(b, request.dnsNames.all(c, a == b && b == c)))";
         assert_eq!(error(deep), "loops are nested more than 2 deep");
+    }
+
+    #[test]
+    fn finds_a_field_that_does_not_exist_wherever_it_stands() {
+        for expression in [
+            "size(request.nosuch) == 0",
+            "request.nosuch.size() == 0",
+            "request.nosuch[0] == 'a'",
+            "[request.nosuch] == []",
+            "{'a': request.nosuch} == {}",
+            "{request.nosuch: 'a'} == {}",
+            "request.nosuch.all(n, true)",
+            "request.dnsNames.all(n, n == request.nosuch)",
+        ] {
+            assert!(error(expression).starts_with("request has no field \"nosuch\""), "{expression}");
+        }
+        assert_eq!(error("node.uid == 'a'"), "node has no field \"uid\", but name, labels");
     }
 }
