@@ -299,6 +299,7 @@ mod tests {
         let mut index = NodeIndex::default();
         assert!(index.apply(record("a", &["10.0.0.1"]), 0).changed);
         assert_eq!(index.apply(record("a", &["10.0.0.1"]), 1), NodeChange::default());
+        assert_eq!(index.names().map(NodeName::as_str).collect::<Vec<_>>(), ["a"]);
         let change = index.apply(record("a", &["10.0.0.2"]), 2);
         assert_eq!(change.claims, [san("10.0.0.1"), san("10.0.0.2")]);
         assert_eq!(index.remove(&"a".parse().unwrap()).claims, [san("10.0.0.2")]);
