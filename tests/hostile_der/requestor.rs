@@ -134,3 +134,12 @@ fn tells_everything_that_is_wrong_in_the_order_of_the_documentation() {
     ];
     denied(&csr, &reasons, "the elliptic curve secp256k1 (1.3.132.0.10) is not allowed; P-256 and P-384 are");
 }
+
+#[test]
+fn a_request_is_its_nodes_whether_it_is_taken_or_refused() {
+    let node = |csr: &Csr| csr.read().node().map(ToString::to_string);
+    assert_eq!(node(&csr()).as_deref(), Some("worker-1"));
+    assert_eq!(node(&Csr { usages: owned(&["client auth"]), ..csr() }).as_deref(), Some("worker-1"));
+    assert_eq!(node(&filed_by("system:admin", &["system:nodes"])), None);
+    assert_eq!(node(&Csr { signer_name: "example.com/other".to_owned(), ..csr() }), None);
+}
