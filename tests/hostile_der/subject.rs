@@ -150,6 +150,15 @@ fn refuses_a_relative_name_of_several_attributes_or_none() {
 }
 
 #[test]
+fn counts_the_attributes_of_a_relative_name_however_many_there_are() {
+    for count in 2..=9 {
+        let attributes = (0..count).map(|_| attribute_value(ORGANIZATION, utf8("system:nodes"))).collect();
+        let message = format!("the subject has an RDN of {count} attributes; exactly one is allowed");
+        denied(&with_subject(sequence(vec![set(attributes), own_name()])), &["SubjectMismatch"], &message);
+    }
+}
+
+#[test]
 fn refuses_what_stands_behind_a_relative_name_that_some_readers_stop_at() {
     // A reader that takes relative names for as long as it understands them sees the node's own subject here; Go goes
     // on, and takes the last common name.
