@@ -107,15 +107,15 @@ fn decode_lines(lines: &[u8]) -> Option<Vec<u8>> {
             let [line @ .., b'\n'] = line else { return None };
             *place = *line;
         }
-        // Digits that stand for nothing fill up the last line, and no other.
-        if !der.len().is_multiple_of(LINE / 4 * 3) {
+        // Four digits are three bytes. Those that stand for nothing fill up the last line, and no other.
+        if !der.len().is_multiple_of(3) {
             return None;
         }
         STANDARD.decode_vec(digits.get(..lines.len())?.as_flattened(), &mut der).ok()?;
     }
     match last {
         [] => Some(der),
-        [line @ .., b'\n'] if !line.is_empty() && der.len().is_multiple_of(LINE / 4 * 3) => {
+        [line @ .., b'\n'] if !line.is_empty() && der.len().is_multiple_of(3) => {
             STANDARD.decode_vec(line, &mut der).ok().map(|()| der)
         }
         _ => None,
