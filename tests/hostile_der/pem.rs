@@ -117,6 +117,20 @@ fn refuses_padding_in_any_line_but_the_last() {
 }
 
 #[test]
+fn refuses_the_same_bytes_with_padding_in_between() {
+    let names = (0..40).map(|n| dns(format!("name-{n}.a-long-domain.example.com"))).collect();
+    let der = sign(&with_sans(&SHARED, names), &SHARED).bytes();
+    let body = |der: &[u8]| pem(der).lines().filter(|line| !line.starts_with('-')).collect::<Vec<_>>().join("\n");
+    for whole in (48..der.len()).step_by(48) {
+        for padding in [1, 2] {
+            let (first, second) = der.split_at(whole - padding);
+            let text = with_body(&pem(&der), |_| format!("{}\n{}\n", body(first), body(second)));
+            denied(&Csr::with_request(text), &["MalformedRequest"], NOT_ONE_BLOCK);
+        }
+    }
+}
+
+#[test]
 fn refuses_other_labels_and_says_which() {
     let labels =
         ["NEW CERTIFICATE REQUEST", "CERTIFICATE", "certificate request", "CERTIFICATE_REQUEST", "X509 CRL", ""];
