@@ -314,6 +314,7 @@ mod tests {
     fn the_shortest_policy_enforces_one_rule_for_every_node() {
         let policy = Policy::load(MINIMAL.as_bytes()).unwrap();
         assert_eq!((policy.mode(), policy.sha256().len()), (Mode::Enforce, 64));
+        assert!(!policy.protects_load_balancers());
         let rule = policy.rules().next().unwrap();
         assert_eq!((rule.name(), rule.on_violation(), rule.approvals_per_hour()), ("all", Refusal::Deny, 120));
         let node: NodeName = "any-node.example.com".parse().unwrap();
@@ -485,6 +486,8 @@ rules:
         let rule = policy.rules().next().unwrap();
         assert_eq!(policy.mode(), Mode::Audit);
         assert!(policy.protects_load_balancers());
+        assert!(policy.asks(Source::Inventory) && policy.asks(Source::Node) && !policy.asks(Source::Machine));
+        assert_eq!(policy.on_superseded(), Refusal::Leave);
         assert_eq!((rule.max_dns_names, rule.max_ip_addresses, rule.approvals_per_hour), (4, 8, 60));
         assert_eq!(rule.max_expiration, Some(Duration::from_hours(8760)));
         assert_eq!(rule.keys, [KeyKind::EcdsaP256, KeyKind::Rsa2048]);
