@@ -41,7 +41,8 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Starts it, and stops the controller manager: it would sign 20 requests a second at the expense of what is measured.
+    /// Starts it, and stops the controller manager: it would sign 20 requests a second, at the expense of what is
+    /// measured.
     pub async fn start(program: PathBuf) -> Result<Self> {
         let directory = namespace::temporary_directory("storm-")?;
         let (policy, log) = (directory.path().join("audit-policy.json"), directory.path().join("audit.log"));
@@ -176,11 +177,11 @@ fn audit_policy() -> serde_json::Value {
 }
 
 fn bare_rules() -> Result<Vec<k8s_openapi::api::rbac::v1::PolicyRule>> {
-    let signers = [SIGNER, OTHER_SIGNER];
+    let (csr, signers) = ("certificates.k8s.io", [SIGNER, OTHER_SIGNER]);
     let rules = account::rules(json!([
-        {"apiGroups": ["certificates.k8s.io"], "resources": ["certificatesigningrequests/approval"], "verbs": ["patch"]},
-        {"apiGroups": ["certificates.k8s.io"], "resources": ["signers"], "resourceNames": signers, "verbs": ["approve"]},
-        {"apiGroups": ["certificates.k8s.io"], "resources": ["certificatesigningrequests"], "verbs": ["list"]},
+        {"apiGroups": [csr], "resources": ["certificatesigningrequests/approval"], "verbs": ["patch"]},
+        {"apiGroups": [csr], "resources": ["signers"], "resourceNames": signers, "verbs": ["approve"]},
+        {"apiGroups": [csr], "resources": ["certificatesigningrequests"], "verbs": ["list"]},
         {"apiGroups": [""], "resources": ["nodes", "configmaps"], "verbs": ["list"]},
         {"apiGroups": ["networking.k8s.io"], "resources": ["servicecidrs"], "verbs": ["list"]},
         {"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": ["list"]},

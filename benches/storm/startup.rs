@@ -26,7 +26,8 @@ const LISTS: [&str; 5] = [
     "/api/v1/nodes?",
     "/apis/certificates.k8s.io/v1/certificatesigningrequests?fieldSelector=spec.signerName%3DSIGNER&",
     "/apis/networking.k8s.io/v1/servicecidrs?",
-    "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices?labelSelector=kubernetes.io%2Fservice-name%3Dkubernetes&",
+    "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices?\
+     labelSelector=kubernetes.io%2Fservice-name%3Dkubernetes&",
     "/api/v1/namespaces/kube-public/configmaps?fieldSelector=metadata.name%3Dcluster-info&",
 ];
 

@@ -36,6 +36,8 @@ const BURST: usize = 60;
 const REFILL_SECONDS: u64 = 30;
 /// How many requests are filed at the same time.
 const AT_ONCE: usize = 16;
+/// By how many bytes the flood may make the program grow: 8 KiB a request, many times what is kept of each.
+const MOST_MEMORY: f64 = 2000.0 * 8192.0;
 
 async fn flood() -> Result<()> {
     let begun = std::time::Instant::now();
@@ -44,6 +46,7 @@ async fn flood() -> Result<()> {
     let late = create_nodes(&cluster, "late", 2).await?;
     cluster.node("flooder", &["flooder", "10.40.0.1"]).await?;
 
+    let memory_before = memory(&cluster).await?;
     // What there is when it starts is a backlog for certain.
     cluster.controller.process().terminate(SOON).await?;
     let flood = file_flood(&cluster).await?;
@@ -53,6 +56,8 @@ async fn flood() -> Result<()> {
     file(&cluster.admin(), &late).await?;
     wait_approved(&cluster.admin(), &late).await?;
     let settled = wait_superseded(&cluster.admin(), &flood).await?;
+    let memory = memory(&cluster).await? - memory_before;
+    ensure!(memory < MOST_MEMORY, "{memory} bytes more than before the flood");
 
     let entries = audit::read(&cluster.control_plane.audit_log())?;
     audit::ensure_answered_once(&entries)?;
@@ -84,6 +89,10 @@ async fn flood() -> Result<()> {
          one of {HONEST} that came later waited, {backlog} after the last of those; {approved} approved"
     );
     Ok(())
+}
+
+async fn memory(cluster: &Cluster) -> Result<f64> {
+    cluster.controller.metric("process_resident_memory_bytes").await?.context("no process_resident_memory_bytes")
 }
 
 async fn unanswerable() -> Result<()> {
