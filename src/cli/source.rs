@@ -1,7 +1,8 @@
 //! Where a command has its facts from: a policy, an inventory, and dumps or the live cluster.
 
-use std::cell::RefCell;
 use std::collections::HashSet;
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
@@ -14,7 +15,7 @@ use super::progress::Progress;
 use super::report::PolicyReport;
 use super::screen;
 use crate::controller::{Dns, LOOKED_UP_AT_ONCE};
-use crate::gather::{Gathering, Request, Snapshot, dump, live};
+use crate::gather::{Gathering, Request, Snapshot, live};
 use crate::identity::{Inventory, Resolution, Resolutions};
 use crate::policy::Policy;
 use crate::san::DnsName;
@@ -68,15 +69,34 @@ pub(super) fn snapshot(files: &[PathBuf], arguments: &SourceArguments, scope: &S
     from_files(gathering, files, scope.policies)
 }
 
-fn from_files(gathering: Gathering, files: &[PathBuf], policies: &[&Policy]) -> anyhow::Result<Snapshot> {
+fn from_files(mut gathering: Gathering, files: &[PathBuf], policies: &[&Policy]) -> anyhow::Result<Snapshot> {
     let sizes = files.iter().map(|path| std::fs::metadata(path).ok().filter(std::fs::Metadata::is_file));
     let total = sizes.map(|found| found.map(|it| it.len())).sum();
     let progress = Progress::of_bytes(total);
-    let gathering = RefCell::new(gathering);
     for path in files {
-        dump::read(path, &|more| progress.add(more), &mut |object| gathering.borrow_mut().add(object))?;
+        if path.as_os_str() == "-" {
+            gathering.read_dump("standard input", Counted { input: io::stdin().lock(), progress: &progress })?;
+        } else {
+            let name = path.display().to_string();
+            let input = File::open(path).map_err(|error| anyhow::anyhow!("{name}: {error}"))?;
+            gathering.read_dump(&name, Counted { input, progress: &progress })?;
+        }
     }
-    Ok(gathering.into_inner().finish_dump(policies))
+    Ok(gathering.finish_dump(policies))
+}
+
+/// Shows how much is read.
+struct Counted<'p, R> {
+    input: R,
+    progress: &'p Progress,
+}
+
+impl<R: Read> Read for Counted<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = self.input.read(buffer)?;
+        self.progress.add(length);
+        Ok(length)
+    }
 }
 
 async fn from_cluster(

@@ -2,11 +2,11 @@
 //! listing.
 
 pub(crate) mod contested;
-pub(crate) mod dump;
+mod dump;
 pub(crate) mod live;
 mod snapshot;
 mod surroundings;
 
-pub(crate) use snapshot::Gathering;
-pub use snapshot::{Answered, Request, Snapshot};
+pub use dump::DumpError;
+pub use snapshot::{Answered, Gathering, Request, Snapshot};
 pub(crate) use surroundings::{Kind, Protecting, Surroundings};

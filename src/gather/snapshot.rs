@@ -1,13 +1,14 @@
 //! A cluster at one moment.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::io::Read;
 
 use ipnet::IpNet;
 use jiff::Timestamp;
 use kube::ResourceExt as _;
 
 use super::contested;
-use super::dump::Object;
+use super::dump::{self, DumpError, Object};
 use super::surroundings::Surroundings;
 use crate::api::{CertificateSigningRequest, KUBELET_SERVING};
 use crate::client::PLURALS;
@@ -222,7 +223,7 @@ impl Snapshot {
 
 /// Puts a [`Snapshot`] together.
 #[derive(Debug)]
-pub(crate) struct Gathering {
+pub struct Gathering {
     nodes: Vec<NodeRecord>,
     machines: MachineIndex,
     surroundings: Surroundings,
@@ -235,7 +236,8 @@ pub(crate) struct Gathering {
 
 impl Gathering {
     /// Knows nothing yet but what the operator says of the cluster.
-    pub(crate) fn new(domain: ClusterDomain, service_ranges: Vec<IpNet>) -> Self {
+    #[must_use]
+    pub fn new(domain: ClusterDomain, service_ranges: Vec<IpNet>) -> Self {
         Self {
             nodes: Vec::new(),
             machines: MachineIndex::default(),
@@ -246,6 +248,15 @@ impl Gathering {
             other_signers: HashSet::new(),
             present: BTreeSet::new(),
         }
+    }
+
+    /// Takes in all objects of a dump: what `kubectl get … -o yaml` or `-o json` prints, several documents too. Errors
+    /// call it by this name.
+    ///
+    /// # Errors
+    /// [`DumpError`], with the line. What comes before it has been taken in.
+    pub fn read_dump(&mut self, name: &str, input: impl Read) -> Result<(), DumpError> {
+        dump::read(name, input, &mut |object| self.add(object))
     }
 
     /// Takes in an object. Of one that comes twice, the later counts.
@@ -304,7 +315,8 @@ impl Gathering {
     }
 
     /// What there is in a dump for a policy. What is absent is not known.
-    pub(crate) fn finish_dump(self, policies: &[&Policy]) -> Snapshot {
+    #[must_use]
+    pub fn finish_dump(self, policies: &[&Policy]) -> Snapshot {
         let asked = |kind: &str| match kind {
             "services" => policies.iter().any(|policy| policy.protects_load_balancers()),
             MACHINES => policies.iter().any(|policy| policy.asks(Source::Machine)),

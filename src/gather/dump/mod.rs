@@ -7,9 +7,7 @@ mod object;
 mod skip;
 mod yaml;
 
-use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
-use std::path::Path;
 
 use thiserror::Error;
 
@@ -22,14 +20,14 @@ const BUFFER: usize = 256 * 1024;
 /// Why a dump cannot be read.
 #[derive(Debug, Error)]
 #[error("{name}: {problem}")]
-pub(crate) struct DumpError {
+pub struct DumpError {
     name: String,
     problem: Problem,
 }
 
 /// What is wrong with a dump.
 #[derive(Debug, Error)]
-pub(crate) enum Problem {
+enum Problem {
     /// The file could not be read.
     #[error("{0}")]
     Io(io::Error),
@@ -64,21 +62,12 @@ impl Problem {
     }
 }
 
-/// Reads a dump, or standard input where the path is `-`, and hands on each object. `progress` is told how many bytes
-/// have been read each time.
+/// Reads a dump, which errors call by this name, and hands on each object.
 ///
 /// # Errors
-/// [`DumpError`], with the file and the line.
-pub(crate) fn read(path: &Path, progress: &dyn Fn(usize), take: &mut dyn FnMut(Object)) -> Result<(), DumpError> {
-    let is_stdin = path.as_os_str() == "-";
-    let name = if is_stdin { "standard input".to_owned() } else { path.display().to_string() };
-    let opened: io::Result<Box<dyn Read>> =
-        if is_stdin { Ok(Box::new(io::stdin().lock())) } else { File::open(path).map(|file| Box::new(file) as _) };
-    let result = match opened {
-        Ok(input) => read_from(Counted { input, progress }, &Sink::new(take)),
-        Err(error) => Err(Problem::Io(error)),
-    };
-    result.map_err(|problem| DumpError { name, problem })
+/// [`DumpError`], with the line.
+pub(crate) fn read(name: &str, input: impl Read, take: &mut dyn FnMut(Object)) -> Result<(), DumpError> {
+    read_from(input, &Sink::new(take)).map_err(|problem| DumpError { name: name.to_owned(), problem })
 }
 
 fn read_from(input: impl Read, sink: &Sink<'_>) -> Result<(), Problem> {
@@ -92,20 +81,6 @@ fn is_json(start: &[u8]) -> bool {
     let start = start.trim_ascii_start();
     let within = start.strip_prefix(b"{").map(<[u8]>::trim_ascii_start);
     within.is_some_and(|within| within.starts_with(b"\"") || within.starts_with(b"}"))
-}
-
-/// Tells how much is read.
-struct Counted<'p, R> {
-    input: R,
-    progress: &'p dyn Fn(usize),
-}
-
-impl<R: Read> Read for Counted<'_, R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let length = self.input.read(buffer)?;
-        (self.progress)(length);
-        Ok(length)
-    }
 }
 
 #[cfg(test)]
