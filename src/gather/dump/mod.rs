@@ -3,6 +3,7 @@
 //! Objects are handed on as they are read, so that a dump takes no more memory than what is kept of it.
 
 mod json;
+mod line;
 mod object;
 mod skip;
 mod yaml;
@@ -178,6 +179,49 @@ mod tests {
         let text = "apiVersion: v1\nitems:\n- apiVersion: v1\n  data:\n    a: |\n      - apiVersion: v1\n\n      - b\n    c: \"d\n      - e\"\n  \
                     kind: ConfigMap\n  metadata: {name: a}\n\n# a comment\n-\n  apiVersion: v1\n  kind: Node\n  metadata:\n    name: b\nkind: List\n";
         assert_eq!(objects(text).unwrap(), ["configmap false", "node b 0"]);
+    }
+
+    #[test]
+    fn reads_nothing_that_a_whole_reading_would_not() {
+        let item = "apiVersion: v1\n  kind: Node\n  metadata: {name: a}\n";
+        for (text, expected) in [
+            // After the items, other values of the same field.
+            (format!("items:\n - {}- {item}kind: List\n", item.replace('\n', "\n ").trim_end_matches(' ')), "line "),
+            (
+                "items:\n- apiVersion: v1\n  kind: Node\n [{apiVersion: v1, kind: Node}]\nkind: List\n".to_owned(),
+                "line ",
+            ),
+            (format!("items:\n- {item}kind: List\nitems: []\n"), "line 1: duplicate field `items`"),
+            (r#"{"items":[],"kind":"List","items":[]}"#.to_owned(), "line 1: column 34: duplicate field `items`"),
+            // Two things at once.
+            (format!("items:\n- {item}kind: Node\napiVersion: v1\n"), "line 1: what has `items` is to be a List"),
+            (r#"{"items":[],"kind":"Node"}"#.to_owned(), "line 1: column 26: what has `items` is to be a List"),
+            ("kind: Node\nkind: Pod\napiVersion: v1\n".to_owned(), "line 1: duplicate field `kind`"),
+            (r#"{"apiVersion":"v1","apiVersion":"v2","kind":"Node"}"#.to_owned(), "line 1: column 32: duplicate field"),
+            // Markers of documents.
+            ("--- apiVersion: v1\n    kind: Node\n    metadata: {}\n".to_owned(), "line 1: "),
+            (format!("{NODE}... {{}}\n"), "line 4: a document needs `---` after `...`"),
+            (format!("{NODE}...\n{NODE}"), "line 5: a document needs `---` after `...`"),
+            // Comments that parsers take for more than that.
+            (format!("#\r{NODE}"), ""),
+            ("# \u{0}\n---\n".to_owned(), "line 1: "),
+        ] {
+            match objects(&text) {
+                Ok(objects) => assert!(expected.is_empty() && objects.len() == 1, "{text:?}: {objects:?}"),
+                Err(error) => assert!(!expected.is_empty() && error.starts_with(expected), "{text:?}: {error}"),
+            }
+        }
+        // What looks like a list is one only where a field may begin.
+        let quoted = format!("kind: List\nx: \"\nitems:\n- {item}\"\n");
+        assert_eq!(objects(&quoted).unwrap(), [""; 0]);
+        assert_eq!(objects(&format!("{NODE}items:\n- {item}")).unwrap(), ["node a 0"]);
+        // What an item says of itself counts.
+        let pod = "kind: NodeList\napiVersion: v1\nitems:\n- kind: Pod\n  metadata: {name: a}\n";
+        assert_eq!(objects(pod).unwrap(), ["other"]);
+        // What is not looked at is passed over only where it cannot hold anything else.
+        let open = "items:\n- apiVersion: v1\n  kind: Pod\n  metadata:\n    managedFields:\n    - \"a\n- apiVersion: v1\n  \
+                    kind: Node\n  metadata: {name: a}\nkind: List\n";
+        assert!(objects(open).unwrap_err().starts_with("line 7: Pod: "), "{:?}", objects(open));
     }
 
     #[test]

@@ -32,7 +32,8 @@ pub(crate) enum Object {
 }
 
 /// What an object is.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub(super) struct Kind {
     pub(super) api_version: Option<String>,
     pub(super) kind: Option<String>,
@@ -43,6 +44,11 @@ impl Kind {
     fn of_items(&self) -> Self {
         let kind = self.kind.as_deref().and_then(|kind| kind.strip_suffix("List")).filter(|kind| !kind.is_empty());
         Self { api_version: kind.and(self.api_version.clone()), kind: kind.map(str::to_owned) }
+    }
+
+    /// Whether it says that it is a list, or not what it is.
+    pub(super) fn may_be_list(&self) -> bool {
+        self.kind.is_none() || self.is_list()
     }
 
     fn is_list(&self) -> bool {
@@ -103,7 +109,9 @@ impl<'de> Visitor<'de> for Document<'_, '_> {
         let mut is_list = false;
         while let Some(key) = map.next_key::<String>()? {
             if key == "items" {
-                is_list = true;
+                if std::mem::replace(&mut is_list, true) {
+                    return Err(A::Error::duplicate_field("items"));
+                }
                 map.next_value_seed(Items { sink: self.0, list: &head.kind })?;
                 continue;
             }
@@ -113,6 +121,9 @@ impl<'de> Visitor<'de> for Document<'_, '_> {
                 head.rest_of_object(map, self.0)?;
                 return Ok(kind);
             }
+        }
+        if is_list && !head.kind.may_be_list() {
+            return Err(A::Error::custom("what has `items` is to be a List"));
         }
         if !is_list && !head.kind.is_list() {
             return Err(A::Error::custom("an object needs the fields `apiVersion` and `kind`"));
@@ -181,7 +192,12 @@ impl<'de> Visitor<'de> for Item<'_, '_> {
             match map.next_key::<String>()? {
                 Some(key) => head.read(key, &mut map)?,
                 // The items of a list as the API server gives it have no kind of their own.
-                None if self.default.kind.is_some() => head.kind = self.default.clone(),
+                None if self.default.kind.is_some() => {
+                    let Kind { api_version, kind } = self.default.clone();
+                    head.kind.api_version = head.kind.api_version.or(api_version);
+                    head.kind.kind = head.kind.kind.or(kind);
+                    break;
+                }
                 None => return Err(A::Error::custom("an object needs the fields `apiVersion` and `kind`")),
             }
         }
@@ -203,7 +219,9 @@ impl Head {
 
     fn read<'de, A: MapAccess<'de>>(&mut self, key: String, map: &mut A) -> Result<(), A::Error> {
         match key.as_str() {
+            "kind" if self.kind.kind.is_some() => return Err(A::Error::duplicate_field("kind")),
             "kind" => self.kind.kind = Some(map.next_value()?),
+            "apiVersion" if self.kind.api_version.is_some() => return Err(A::Error::duplicate_field("apiVersion")),
             "apiVersion" => self.kind.api_version = Some(map.next_value()?),
             _ => self.others.push((key, map.next_value()?)),
         }

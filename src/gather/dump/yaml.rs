@@ -4,13 +4,15 @@
 //! text is cut before every item of the list, and each is read by itself. An item begins with a dash at the indentation of
 //! the first, and everything within it is indented further (YAML 1.2, section 8.2.1), so that no cut goes through one: in
 //! a text where that is not so, a piece has no end or no beginning, and is an error. What is large and never looked at in
-//! an item does not come before the parser at all (`skip`).
+//! an item does not come before the parser at all (`skip`). Nothing is read that would not be if the document were read
+//! as a whole.
 
 use std::io::BufRead;
 
 use serde::de::DeserializeSeed as _;
 
 use super::Problem;
+use super::line::says_nothing;
 use super::object::{Document, Items, Kind, Sink};
 use super::skip::Skip;
 
@@ -20,8 +22,15 @@ const MAX_PIECE: usize = 32 * 1024 * 1024;
 
 /// Reads every document of a text.
 pub(super) fn read(input: &mut dyn BufRead, sink: &Sink<'_>) -> Result<(), Problem> {
-    let mut reader =
-        Reader { sink, head: Piece::default(), item: Piece::default(), skip: Skip::default(), list: List::None };
+    let mut reader = Reader {
+        sink,
+        head: Piece::default(),
+        item: Piece::default(),
+        skip: Skip::default(),
+        list: List::None,
+        list_kind: Kind::default(),
+        is_closed: false,
+    };
     let mut number = 0;
     let mut line = Vec::new();
     loop {
@@ -58,10 +67,8 @@ impl Piece {
     }
 
     fn has_content(&self) -> bool {
-        self.text.split(|byte| *byte == b'\n').any(|line| {
-            let line = line.trim_ascii();
-            !line.is_empty() && !line.starts_with(b"#")
-        })
+        let text = marked(&self.text, b"---").unwrap_or(&self.text);
+        !text.split(|byte| *byte == b'\n').all(says_nothing)
     }
 
     /// The text, which is taken away.
@@ -81,8 +88,8 @@ impl Piece {
 enum List {
     /// Before any list.
     None,
-    /// After `items:` on a line of its own.
-    Announced,
+    /// After `items:` on a line of its own, which ends here in the head.
+    Announced(usize),
     /// Among items, whose dashes have this indentation.
     Within(usize),
     /// After the items.
@@ -96,23 +103,39 @@ struct Reader<'a, 's> {
     item: Piece,
     skip: Skip,
     list: List,
+    /// What the list says of itself before its items.
+    list_kind: Kind,
+    /// Whether the last document was closed by `...`, so that the next has to be opened.
+    is_closed: bool,
 }
 
 impl Reader<'_, '_> {
     fn line(&mut self, number: usize, line: &[u8]) -> Result<(), Problem> {
-        let trimmed = line.trim_ascii();
-        if let Some(rest) = line.strip_prefix(b"---").filter(|rest| is_apart(rest)) {
+        if marked(line, b"---").is_some() {
             self.end()?;
-            return self.head.push(number, rest);
+            self.is_closed = false;
+            return self.head.push(number, line);
         }
-        if line.strip_prefix(b"...").is_some_and(is_apart) {
-            return self.end();
+        let after_end = marked(line, b"...");
+        if after_end.is_some() {
+            self.end()?;
+            self.is_closed = true;
         }
+        if self.is_closed {
+            return if says_nothing(after_end.unwrap_or(line)) {
+                Ok(())
+            } else {
+                Err(Problem::at(number, "a document needs `---` after `...`".to_owned()))
+            };
+        }
+        let trimmed = line.trim_ascii();
         let indentation = line.iter().take_while(|byte| **byte == b' ').count();
-        let is_item = trimmed.strip_prefix(b"-").is_some_and(is_apart);
-        let says_nothing = trimmed.is_empty() || trimmed.starts_with(b"#");
+        let is_item = marked(trimmed, b"-").is_some();
+        let says_nothing = says_nothing(line);
         match self.list {
-            List::Announced if is_item => {
+            List::Announced(end) if is_item => {
+                // The items are taken out of the head, and there can be no others.
+                self.head.text.splice(end..end, *b" []");
                 self.list = List::Within(indentation);
                 self.push_item(number, line)
             }
@@ -121,12 +144,12 @@ impl Reader<'_, '_> {
                 self.push_item(number, line)
             }
             List::Within(dash) if says_nothing || indentation > dash => self.push_item(number, line),
-            List::Announced if says_nothing => self.head.push(number, line),
+            List::Announced(_) if says_nothing => self.head.push(number, line),
             List::None if line.starts_with(b"items:") && trimmed == b"items:" => {
-                self.list = List::Announced;
+                self.list = self.announced();
                 self.head.push(number, line)
             }
-            List::Announced | List::Within(_) => {
+            List::Announced(_) | List::Within(_) => {
                 self.end_item()?;
                 self.list = List::Ended;
                 self.head.push(number, line)
@@ -135,36 +158,34 @@ impl Reader<'_, '_> {
         }
     }
 
-    /// Takes a line of an item; of one that is of no use only that there is one, so that lines can be counted.
+    /// What comes with `items:`: a list, if what stands before it is whole and does not say otherwise. If it does, the
+    /// document is read as one piece.
+    fn announced(&mut self) -> List {
+        let before = &self.head.text;
+        let kind = if self.head.has_content() { serde_yaml::from_slice(before) } else { Ok(Kind::default()) };
+        match kind {
+            Ok(kind) if kind.may_be_list() => {
+                self.list_kind = kind;
+                List::Announced(before.len() + b"items:".len())
+            }
+            Ok(_) | Err(_) => List::Ended,
+        }
+    }
+
     fn push_item(&mut self, number: usize, line: &[u8]) -> Result<(), Problem> {
-        let line = if self.skip.skips(line) { b"\n" } else { line };
+        self.skip.line(line, &mut self.item.text);
         self.item.push(number, line)
     }
 
     /// Reads the item that has come to its end.
     fn end_item(&mut self) -> Result<(), Problem> {
-        self.skip = Skip::default();
+        std::mem::take(&mut self.skip).end(&mut self.item.text);
         if self.item.text.is_empty() {
             return Ok(());
         }
         let (from, text) = self.item.take()?;
-        let list = self.list_kind();
-        let items = Items { sink: self.sink, list: &list };
+        let items = Items { sink: self.sink, list: &self.list_kind };
         items.deserialize(serde_yaml::Deserializer::from_str(&text)).map_err(|error| self.problem(from, &error))
-    }
-
-    /// What the list says of itself before its items.
-    fn list_kind(&self) -> Kind {
-        let mut kind = Kind::default();
-        for line in self.head.text.split(|byte| *byte == b'\n') {
-            let line = String::from_utf8_lossy(line);
-            match line.split_once(':').map(|(key, value)| (key, value.trim())) {
-                Some(("kind", value)) => kind.kind = Some(value.to_owned()),
-                Some(("apiVersion", value)) => kind.api_version = Some(value.to_owned()),
-                Some(_) | None => {}
-            }
-        }
-        kind
     }
 
     /// Reads the document that has come to its end.
@@ -215,7 +236,7 @@ fn shift(message: &str, from: usize) -> String {
     shifted
 }
 
-/// Whether what follows a dash or a marker is apart from it.
-fn is_apart(rest: &[u8]) -> bool {
-    rest.first().is_none_or(u8::is_ascii_whitespace)
+/// What follows a dash or a marker, if it is apart from it.
+fn marked<'l>(line: &'l [u8], marker: &[u8]) -> Option<&'l [u8]> {
+    line.strip_prefix(marker).filter(|rest| rest.first().is_none_or(u8::is_ascii_whitespace))
 }
