@@ -27,7 +27,7 @@ differential: prerequisites ## Compare how requests are read here and by the sig
 	DIFFERENTIAL_REQUESTS=$(N) DIFFERENTIAL_SEED=$(SEED) cargo test $(if $(N),--release) --test differential
 
 fuzz: ## Fuzz each target for TIME=60 seconds (needs cargo-fuzz and a nightly toolchain)
-	@for target in request policy inventory node; do \
+	@for target in request policy inventory node dump; do \
 	  mkdir -p fuzz/corpus/$$target && \
 	  cargo +nightly fuzz run $$target fuzz/corpus/$$target fuzz/seeds/$$target -- -max_total_time=$(or $(TIME),60) || exit 1; \
 	done

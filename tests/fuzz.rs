@@ -62,3 +62,8 @@ fn no_inventory_approves_more_than_the_naive_rules_allow() {
 fn no_node_object_approves_more_than_the_naive_rules_allow() {
     run("node", targets::node::run);
 }
+
+#[test]
+fn no_dump_approves_more_than_the_naive_rules_allow_by_a_whole_reading_of_it() {
+    run("dump", targets::dump::run);
+}

@@ -7,9 +7,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 
 mod der;
+pub mod dump;
 pub mod inventory;
 mod naive;
 pub mod node;
 pub mod policy;
 pub mod request;
+mod whole;
 mod world;

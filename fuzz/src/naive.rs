@@ -12,13 +12,9 @@ use super::der::{COMMON_NAME, KEY, ORGANIZATION, information, pem, request, spli
 /// Reads without looking at the structure, writes down the request that has to have been meant, and compares.
 pub fn asked_for(text: &[u8], username: &str, groups: &[String], usages: &[String]) -> Option<BTreeSet<String>> {
     let node = username.strip_prefix("system:node:")?;
-    let is_subdomain = |label: &str| !label.is_empty() && !label.starts_with('-') && !label.ends_with('-');
-    let in_name = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '.';
     let usages: BTreeSet<&str> =
         usages.iter().map(String::as_str).filter(|usage| *usage != "key encipherment").collect();
-    let honest = node.split('.').all(is_subdomain)
-        && node.chars().all(in_name)
-        && node.len() <= 253
+    let honest = is_node_name(node)
         && groups.iter().any(|group| group == "system:nodes")
         && usages == BTreeSet::from(["digital signature", "server auth"]);
 
@@ -44,6 +40,13 @@ pub fn asked_for(text: &[u8], username: &str, groups: &[String], usages: &[Strin
     texts.filter(|texts| meant && !texts.is_empty())
 }
 
+/// Whether a Node can be called so.
+pub fn is_node_name(name: &str) -> bool {
+    let is_subdomain = |label: &str| !label.is_empty() && !label.starts_with('-') && !label.ends_with('-');
+    let in_name = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '.';
+    name.split('.').all(is_subdomain) && name.chars().all(in_name) && name.len() <= 253
+}
+
 /// What the primitive values are, whatever is around them.
 fn leaves(der: &[u8]) -> Option<Vec<(u8, &[u8])>> {
     let (mut rest, mut found) = (der, Vec::new());
@@ -61,8 +64,15 @@ fn leaves(der: &[u8]) -> Option<Vec<(u8, &[u8])>> {
 
 fn from_pem(text: &[u8]) -> Option<Vec<u8>> {
     let text = std::str::from_utf8(text).ok().filter(|text| text.len() <= 16 * 1024)?;
-    let (mut bits, mut count, mut der) = (0_u32, 0, Vec::new());
-    for c in text.lines().filter(|line| !line.starts_with('-')).flat_map(str::bytes) {
+    let der = from_base64(text.lines().filter(|line| !line.starts_with('-')).flat_map(str::bytes));
+    let written = pem(&der);
+    (written == text || written.trim_end() == text).then_some(der)
+}
+
+/// What the digits say, whatever is between them.
+pub fn from_base64(digits: impl Iterator<Item = u8>) -> Vec<u8> {
+    let (mut bits, mut count, mut bytes) = (0_u32, 0, Vec::new());
+    for c in digits {
         let digit = match c {
             b'A'..=b'Z' => c - b'A',
             b'a'..=b'z' => c - b'a' + 26,
@@ -74,11 +84,10 @@ fn from_pem(text: &[u8]) -> Option<Vec<u8>> {
         (bits, count) = (bits << 6 & 0xffff | u32::from(digit), count + 6);
         if count >= 8 {
             count -= 8;
-            der.push((bits >> count).to_be_bytes()[3]);
+            bytes.push((bits >> count).to_be_bytes()[3]);
         }
     }
-    let written = pem(&der);
-    (written == text || written.trim_end() == text).then_some(der)
+    bytes
 }
 
 fn name_of(tag: u8, name: &[u8]) -> Option<String> {
