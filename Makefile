@@ -2,9 +2,10 @@
 .DEFAULT_GOAL := help
 CARGO_DENY = target/tools/cargo-deny@0.20.2/bin/cargo-deny
 CARGO_CYCLONEDX = target/tools/cargo-cyclonedx@0.5.9/bin/cargo-cyclonedx
+CARGO_MUTANTS = target/tools/cargo-mutants@27.1.0/bin/cargo-mutants
 
 .PHONY: help demo test prerequisites lint unit differential cluster faults matrix chart image image-test picture licenses sbom
-.PHONY: fuzz install release measure-review bench bench-engine bench-check
+.PHONY: fuzz mutants install release measure-review bench bench-engine bench-check
 
 help: ## Show what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,6 +32,11 @@ fuzz: ## Fuzz each target for TIME=60 seconds (needs cargo-fuzz and a nightly to
 	  mkdir -p fuzz/corpus/$$target && \
 	  cargo +nightly fuzz run $$target fuzz/corpus/$$target fuzz/seeds/$$target -- -max_total_time=$(or $(TIME),60) || exit 1; \
 	done
+
+mutants: $(CARGO_MUTANTS) ## Change the decision in every small way: a test has to notice (hours; FILE=src/decision/… for one file)
+	cargo test --workspace $(JUDGING)
+	$< mutants --package countersign-decision $(if $(FILE),--file $(FILE)) --baseline skip --output target \
+	  --timeout 300 --build-timeout 3600 $(JUDGING:%=--cargo-arg=%)
 
 bench-engine: ## Measure a decision beside the verification of its signature, and in clusters of 10 to 15,000 Nodes
 	cargo bench --bench engine
@@ -101,7 +107,7 @@ sbom: $(CARGO_CYCLONEDX) ## Write a CycloneDX bill of materials into target/sbom
 	$< cyclonedx --format json --spec-version 1.5 --no-build-deps --target $(HOST) --override-filename countersign-sbom
 	mv countersign-sbom.json target/sbom/countersign-$(VERSION).cdx.json
 
-$(CARGO_DENY) $(CARGO_CYCLONEDX):
+$(CARGO_DENY) $(CARGO_CYCLONEDX) $(CARGO_MUTANTS):
 	cargo install --locked --root $(@:%/bin/$(@F)=%) $(notdir $(@:%/bin/$(@F)=%))
 
 matrix: prerequisites ## Run the differential and cluster tests on every version of Kubernetes that is supported
@@ -118,6 +124,8 @@ prerequisites:
 PREFIX ?= /usr/local
 AT = "$(DESTDIR)$(PREFIX)"
 INSTALLED = "$(or $(PROGRAM),$${CARGO_TARGET_DIR:-target}/release/countersign)"
+# The tests that judge requests or act upon a verdict.
+JUDGING = --lib --test=hostile_der --test=policies --test=any_order --test=fuzz
 RUST = $(shell sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
 VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
 HOST = $(shell rustc --version --verbose | sed -n 's/^host: //p')
