@@ -96,10 +96,11 @@ fn is_within(san: &str, range: &str) -> bool {
         IpAddr::V6(v6) => v6.to_bits(),
     };
     let all = if start.is_ipv4() { 32 } else { 128 };
-    length.parse().is_ok_and(|length: u32| {
-        address.is_ipv4() == start.is_ipv4()
-            && length <= all
-            && (bits(address) ^ bits(start)).checked_shr(128 - length).is_none_or(|differing| differing == 0)
+    // Without a sign, and without zeros before it.
+    let length = length.parse().ok().filter(|number: &u32| *number <= all && number.to_string() == length);
+    length.is_some_and(|length| {
+        let differing = (bits(address) ^ bits(start)).checked_shr(128 - length).unwrap_or_default();
+        address.is_ipv4() == start.is_ipv4() && differing == 0
     })
 }
 
