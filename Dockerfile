@@ -22,7 +22,8 @@ COPY target/image/countersign /countersign
 FROM ${BASE} AS compiled
 WORKDIR /build
 # A static binary also needs its host named as the target: proc macros are not static.
-ENV RUSTFLAGS="-C target-feature=+crt-static" CARGO_TERM_COLOR=never
+# The flag leaves out 0.7 MB of AES for AVX-512.
+ENV RUSTFLAGS="-C target-feature=+crt-static" AWS_LC_SYS_CFLAGS="-DMY_ASSEMBLER_IS_TOO_OLD_FOR_512AVX" CARGO_TERM_COLOR=never
 # The dependencies first, with nothing of the program: this layer stays until they change.
 COPY Cargo.toml Cargo.lock ./
 COPY src/decision/Cargo.toml src/decision/
