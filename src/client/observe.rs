@@ -131,3 +131,32 @@ impl Operation {
         Self { name, watches: watches.filter(|_| !is_streamed_list(uri)) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use kube::api::WatchParams;
+    use kube::core;
+
+    use super::*;
+
+    /// The query of a watch as it is sent, which the library would begin at this version.
+    fn sent(parameters: &WatchParams, version: &str) -> String {
+        let request = core::Request::new("/api/v1/nodes").watch(parameters, version).unwrap();
+        let mut request = request.map(Body::from);
+        read_consistently(&mut request);
+        request.uri().query().unwrap().to_owned()
+    }
+
+    #[test]
+    fn a_streamed_list_is_not_one_of_any_age() {
+        let listing = WatchParams::default().initial_events();
+        let query = sent(&listing, "0");
+        assert!(
+            query.contains("sendInitialEvents=true") && query.contains("resourceVersionMatch=NotOlderThan"),
+            "{query}"
+        );
+        assert!(!query.contains("resourceVersion="), "{query}");
+        let query = sent(&WatchParams::default(), "0");
+        assert!(query.contains("resourceVersion=0"), "{query}");
+    }
+}

@@ -94,7 +94,7 @@ where
             }
             // The server's feature WatchList is off.
             Err(watcher::Error::WatchStartFailed(kube::Error::Api(status)))
-                if streamed && !listing && matches!(status.code, 400 | 422) =>
+                if streamed && matches!(status.code, 400 | 422) =>
             {
                 streamed = false;
                 events = begin(streamed);
@@ -216,6 +216,13 @@ mod tests {
             let script = Script::new([vec![(code, refusal)], vec![(200, LIST)], vec![], vec![]]);
             assert_eq!(states(&script).await, [Health::Syncing, Health::Live]);
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn lists_may_be_refused_after_one_has_begun() {
+        let script = Script::new([vec![(200, NODE), (422, REFUSED)], vec![(200, LIST)], vec![], vec![]]);
+        assert_eq!(states(&script).await.last(), Some(&Health::Live));
+        assert!(script.is_over(), "it was not listed");
     }
 
     #[tokio::test(start_paused = true)]
