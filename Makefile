@@ -107,6 +107,7 @@ sbom: $(CARGO_CYCLONEDX) ## Write a CycloneDX bill of materials into target/sbom
 	mkdir -p target/sbom
 	$< cyclonedx --format json --spec-version 1.5 --no-build-deps --target $(HOST) --override-filename countersign-sbom
 	mv countersign-sbom.json target/sbom/countersign-$(VERSION).cdx.json
+	rm -f src/decision/countersign-sbom.json
 
 $(CARGO_DENY) $(CARGO_CYCLONEDX) $(CARGO_MUTANTS):
 	cargo install --locked --root $(@:%/bin/$(@F)=%) $(notdir $(@:%/bin/$(@F)=%))
