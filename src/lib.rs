@@ -35,4 +35,5 @@ pub mod reload;
 pub mod run;
 pub mod watch;
 
+use countersign_decision::quote;
 pub use countersign_decision::{api, identity, policy, request, san, verdict};

@@ -8,7 +8,7 @@ use anyhow::Result;
 use serde_json::json;
 
 use crate::ceiling::Setup;
-use crate::drain::Round;
+use crate::drain::{Asked, Round};
 use crate::harness::binary;
 use crate::latency::Latency;
 use crate::startup::Turn;
@@ -128,24 +128,15 @@ impl Report {
         });
         let Latency { calm, busy, flood: _ } = &self.latency;
         let asked = || self.rounds.iter().map(|it| &it.drain.asked);
+        let in_drain = |count: fn(&Asked) -> usize| median(asked().map(|it| float(count(it)) / float(it.approvals)));
         let calm_per = |count: usize| float(count) / float(calm.asked.approvals);
         vec![
             judged("processor time per approval: drain", median(of_drain), "ms", Target::AtMost(0.4)),
             plain("the same at 200/s", per(busy.processor, busy.asked.approvals), "ms"),
             plain("the same at 20/s", per(calm.processor, calm.asked.approvals), "ms"),
-            judged(
-                "writes per approval: drain",
-                median(asked().map(|it| float(it.writes) / float(it.approvals))),
-                "",
-                Target::Exactly(1.0),
-            ),
-            judged(
-                "reads per approval: drain",
-                median(asked().map(|it| float(it.reads) / float(it.approvals))),
-                "",
-                Target::Exactly(0.0),
-            ),
-            plain("Events per approval: drain", median(asked().map(|it| float(it.events) / float(it.approvals))), ""),
+            judged("writes per approval: drain", in_drain(|it| it.writes), "", Target::Exactly(1.0)),
+            judged("reads per approval: drain", in_drain(|it| it.reads), "", Target::Exactly(0.0)),
+            plain("Events per approval: drain", in_drain(|it| it.events), ""),
             judged("writes per approval: 20/s", calm_per(calm.asked.writes), "", Target::Exactly(1.0)),
             judged("reads per approval: 20/s", calm_per(calm.asked.reads), "", Target::Exactly(0.0)),
             plain("Events per approval: 20/s", calm_per(calm.asked.events), ""),

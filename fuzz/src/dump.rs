@@ -91,17 +91,9 @@ fn ranges_with<'n>(node: &'n Any, san: &'n str) -> impl Iterator<Item = &'n str>
 fn is_within(san: &str, range: &str) -> bool {
     let Some((start, length)) = range.split_once('/') else { return false };
     let (Ok(address), Ok(start)) = (san.parse::<IpAddr>(), start.parse::<IpAddr>()) else { return false };
-    let bits = |address| match address {
-        IpAddr::V4(v4) => u128::from(v4.to_bits()) << 96,
-        IpAddr::V6(v6) => v6.to_bits(),
-    };
-    let all = if start.is_ipv4() { 32 } else { 128 };
     // Without a sign, and without zeros before it.
-    let length = length.parse().ok().filter(|number: &u32| *number <= all && number.to_string() == length);
-    length.is_some_and(|length| {
-        let differing = (bits(address) ^ bits(start)).checked_shr(128 - length).unwrap_or_default();
-        address.is_ipv4() == start.is_ipv4() && differing == 0
-    })
+    let length = length.parse().ok().filter(|number: &u32| number.to_string() == length);
+    length.is_some_and(|length| naive::agree(address, start, length))
 }
 
 /// Whether it is where the dump says that Services or the API server are.

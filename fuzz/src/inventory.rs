@@ -54,14 +54,8 @@ fn allowed(file: &Value, sans: &BTreeSet<String>) -> bool {
 
 /// Whether an address has the first bits of a range.
 pub fn is_within(san: &str, range: &str) -> bool {
-    let bits = |address: IpAddr| match address.to_canonical() {
-        IpAddr::V4(v4) => (32, u128::from(v4.to_bits())),
-        IpAddr::V6(v6) => (128, v6.to_bits()),
-    };
     let (start, length) = range.split_once('/').unwrap_or((range, ""));
-    let (Ok(address), Ok(start)) = (san.parse().map(bits), start.parse().map(bits)) else { return false };
-    let length = if length.is_empty() { start.0 } else { length.parse().unwrap_or(u32::MAX) };
-    address.0 == start.0
-        && length <= start.0
-        && (0..length).all(|bit| (address.1 ^ start.1) >> (start.0 - 1 - bit) & 1 == 0)
+    let address = |text: &str| text.parse::<IpAddr>().map(|address| address.to_canonical());
+    let (Ok(san), Ok(start)) = (address(san), address(start)) else { return false };
+    if length.is_empty() { san == start } else { length.parse().is_ok_and(|length| naive::agree(san, start, length)) }
 }

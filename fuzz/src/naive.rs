@@ -99,6 +99,16 @@ fn name_of(tag: u8, name: &[u8]) -> Option<String> {
     }
 }
 
+/// Whether two addresses are of one family, and the same in so many of their first bits.
+pub fn agree(one: IpAddr, other: IpAddr, length: u32) -> bool {
+    let bits = |address| match address {
+        IpAddr::V4(v4) => (32, u128::from(v4.to_bits())),
+        IpAddr::V6(v6) => (128, v6.to_bits()),
+    };
+    let ((all, one), (also, other)) = (bits(one), bits(other));
+    all == also && length <= all && (0..length).all(|bit| (one ^ other) >> (all - 1 - bit) & 1 == 0)
+}
+
 /// Whether a name or an address is written the same way, or is the same address.
 pub fn same(one: &str, other: &str) -> bool {
     let address = |text: &str| text.parse::<IpAddr>().ok().map(|address| address.to_canonical());

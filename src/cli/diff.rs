@@ -16,7 +16,7 @@ use super::text::count;
 use super::{Outcome, notes, screen};
 use crate::gather::Request;
 use crate::policy::{ApiVersion, Policy};
-use countersign_decision::quote::plain;
+use crate::quote::plain;
 
 /// The `kind` of a comparison of policies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]

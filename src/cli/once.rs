@@ -13,7 +13,7 @@ use super::screen;
 use super::table::{Cell, Column, Cut, Table};
 use super::text::{age, count};
 use crate::controller::{Decision, Entry};
-use countersign_decision::quote::plain;
+use crate::quote::plain;
 
 /// How many requests came to what.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -13,8 +13,8 @@ use super::text::{age, count};
 use super::{Outcome, notes, screen};
 use crate::gather::Request;
 use crate::policy::ApiVersion;
+use crate::quote::plain;
 use crate::request::USER_PREFIX;
-use countersign_decision::quote::plain;
 
 /// Runs `countersign review`.
 ///

@@ -14,11 +14,11 @@ use super::store::{Body, Pending};
 use super::{Controller, RELOOK};
 use crate::identity::{NodeRecord, Nodes};
 use crate::policy::{Facts, Rule, evaluate};
+use crate::quote::Quoted;
 use crate::request::Reading;
 use crate::san::{DnsName, NodeName};
 use crate::verdict::{DenyReason, Unavailable};
 use crate::watch::Watches;
-use countersign_decision::quote::Quoted;
 
 /// How many Nodes are read afresh for one decision, before it is put off.
 const MAX_FRESH: usize = 4;

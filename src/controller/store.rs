@@ -11,7 +11,7 @@ use crate::api::{CertificateSigningRequest, Condition, KUBELET_SERVING, RequestS
 use crate::gather::Surroundings;
 use crate::identity::{MachineIndex, MachineRecord, Moment, NodeChange, NodeIndex, NodeRecord, Resolutions};
 use crate::policy::Budget;
-use crate::request::Reading;
+use crate::request::{Reading, USER_PREFIX};
 use crate::san::NodeName;
 use crate::verdict::NonEmpty;
 
@@ -129,11 +129,14 @@ impl Store {
         if self.requests.get(&name).is_some_and(|entry| entry.uid != uid) {
             self.remove_request(&name);
         }
-        let (requestor, created) = (Arc::from(csr.spec.username.as_str()), csr.created());
+        let created = csr.created();
         let (before, known) = match self.requests.get_mut(&name) {
             Some(entry) => (Some(&mut entry.phase), true),
             None => (None, false),
         };
+        if !known {
+            self.queue.know(&Arc::from(csr.spec.username.as_str()), created, &name);
+        }
         let was_approved = matches!(before, Some(Phase::Approved { .. }));
         let phase = match Phase::decided(&csr) {
             Some(decided) => decided,
@@ -150,9 +153,6 @@ impl Store {
             },
         };
         let change = if was_approved && matches!(phase, Phase::Failed) { Change::SignerFailed } else { Change::None };
-        if !known {
-            self.queue.know(&requestor, created, &name);
-        }
         match phase {
             Phase::Pending(_) => self.queue.push(&name),
             Phase::Approved { .. } | Phase::Denied | Phase::Failed => self.queue.withdraw(&name),
@@ -254,7 +254,7 @@ impl Store {
     }
 
     fn push_requests_of(&mut self, node: &NodeName) {
-        let names: Vec<Arc<str>> = self.queue.of_requestor(&format!("system:node:{node}").into()).cloned().collect();
+        let names: Vec<Arc<str>> = self.queue.of_requestor(&format!("{USER_PREFIX}{node}").into()).cloned().collect();
         for name in names {
             if self.pending(&name).is_some() {
                 self.queue.push(&name);

@@ -65,29 +65,29 @@ where
     };
     // Whether the list comes as the beginning of the watch, object by object: it never is in memory as a whole.
     let mut streamed = true;
-    let mut listing = false;
-    let mut unfinished = 0;
+    // How often the list has attempts since it was last complete.
+    let mut attempts = 0;
     let mut events = begin(streamed);
     while let Some(event) = events.next().await {
         match event {
             Ok(event) => {
                 let health = match &event {
-                    Event::Init => Some(Health::Syncing),
-                    Event::InitDone => Some(Health::Live),
+                    Event::Init => {
+                        attempts += 1;
+                        Some(Health::Syncing)
+                    }
+                    Event::InitDone => {
+                        attempts = 0;
+                        Some(Health::Live)
+                    }
                     Event::InitApply(_) | Event::Apply(_) | Event::Delete(_) => None,
                 };
-                match event {
-                    Event::Init if listing => unfinished += 1,
-                    Event::Init => listing = true,
-                    Event::InitDone => (listing, unfinished) = (false, 0),
-                    Event::InitApply(_) | Event::Apply(_) | Event::Delete(_) => {}
-                }
                 sink(event);
                 if let Some(health) = health {
                     watched.set(health);
                 }
                 // A watch has its time, which may be too short for a long list on a slow network.
-                if streamed && unfinished == UNFINISHED {
+                if streamed && attempts > UNFINISHED {
                     streamed = false;
                     events = begin(streamed);
                 }

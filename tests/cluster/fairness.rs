@@ -46,7 +46,7 @@ async fn flood() -> Result<()> {
     let late = create_nodes(&cluster, "late", 2).await?;
     cluster.node("flooder", &["flooder", "10.40.0.1"]).await?;
 
-    let memory_before = memory(&cluster).await?;
+    let memory_before = cluster.controller.resident_memory().await?;
     // What there is when it starts is a backlog for certain.
     cluster.controller.process().terminate(SOON).await?;
     let flood = file_flood(&cluster).await?;
@@ -56,7 +56,7 @@ async fn flood() -> Result<()> {
     file(&cluster.admin(), &late).await?;
     wait_approved(&cluster.admin(), &late).await?;
     let settled = wait_superseded(&cluster.admin(), &flood).await?;
-    let memory = memory(&cluster).await? - memory_before;
+    let memory = cluster.controller.resident_memory().await? - memory_before;
     ensure!(memory < MOST_MEMORY, "{memory} bytes more than before the flood");
 
     let entries = audit::read(&cluster.control_plane.audit_log())?;
@@ -89,10 +89,6 @@ async fn flood() -> Result<()> {
          one of {HONEST} that came later waited, {backlog} after the last of those; {approved} approved"
     );
     Ok(())
-}
-
-async fn memory(cluster: &Cluster) -> Result<f64> {
-    cluster.controller.metric("process_resident_memory_bytes").await?.context("no process_resident_memory_bytes")
 }
 
 async fn unanswerable() -> Result<()> {

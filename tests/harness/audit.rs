@@ -89,6 +89,10 @@ impl Entry {
         self.object_ref.resource == resource && self.object_ref.subresource == subresource
     }
 
+    fn is_answered(&self) -> bool {
+        self.stage == "ResponseComplete"
+    }
+
     /// Whether it could change anything that lasts.
     pub fn is_write(&self) -> bool {
         !["get", "list", "watch"].contains(&self.verb.as_str())
@@ -100,7 +104,7 @@ impl Entry {
 /// All that was answered so far, in the order of the answers.
 pub fn read(log: &Path) -> Result<Vec<Entry>> {
     let mut entries = read_all(log)?;
-    entries.retain(|entry| entry.stage == "ResponseComplete");
+    entries.retain(Entry::is_answered);
     entries.sort_by_key(|entry| entry.answered);
     Ok(entries)
 }
@@ -115,11 +119,15 @@ pub fn unfinished(log: &Path) -> Result<Vec<Entry>> {
 
 fn read_all(log: &Path) -> Result<Vec<Entry>> {
     let text = std::fs::read_to_string(log).with_context(|| format!("read {}", log.display()))?;
-    // The last line may be half written, and so may one on which an API server was killed.
-    let complete = text.rsplit_once('\n').map_or("", |(complete, _)| complete);
-    Ok(entries_in(complete))
+    Ok(entries_in(complete(&text)))
 }
 
+/// The lines that are whole: the last may be half written.
+fn complete(text: &str) -> &str {
+    text.rfind('\n').map_or("", |end| text.get(..=end).unwrap_or_default())
+}
+
+/// One on which an API server was killed is passed over.
 fn entries_in(lines: &str) -> Vec<Entry> {
     lines.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
 }
@@ -142,11 +150,10 @@ impl Tail {
         let mut file = File::open(&self.log).with_context(|| format!("open {}", self.log.display()))?;
         file.seek(SeekFrom::Start(self.read))?;
         file.read_to_string(&mut text)?;
-        // The last line may be half written.
-        let complete = text.rfind('\n').map_or("", |end| text.get(..=end).unwrap_or_default());
+        let complete = complete(&text);
         self.read += complete.len() as u64;
         let mut entries = entries_in(complete);
-        entries.retain(|entry| entry.stage == "ResponseComplete");
+        entries.retain(Entry::is_answered);
         Ok(entries)
     }
 }

@@ -86,6 +86,11 @@ impl Controller {
         Ok(plain_http::get(self.admin, "/metrics").await?.1)
     }
 
+    /// What it has in memory, in bytes, as it says itself.
+    pub async fn resident_memory(&self) -> Result<f64> {
+        self.metric("process_resident_memory_bytes").await?.context("no process_resident_memory_bytes")
+    }
+
     /// The value of one series, written as in the text format: `name` or `name{label="value",…}`. None if it does not exist (yet).
     pub async fn metric(&self, series: &str) -> Result<Option<f64>> {
         let metrics = self.metrics().await?;

@@ -16,7 +16,7 @@ use super::report::{Judge, VerdictReport};
 use super::source::{self, PolicySource, Scope};
 use super::{Outcome, notes, screen};
 use crate::gather::{Request, Snapshot};
-use countersign_decision::quote::plain;
+use crate::quote::plain;
 pub(super) use report::Explanation;
 
 /// Runs `countersign explain`.

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::cli::report::Judged;
-use crate::identity::{Answer, Evidence, NodeRecord};
+use crate::identity::{Answer, NodeRecord};
 use crate::policy::{Facts, Source};
 use crate::request::{Reading, RequestedName};
 use crate::san::{NodeName, San};
@@ -146,14 +146,7 @@ fn ask(san: &San, node: &NodeName, record: &NodeRecord, judged: &Judged<'_>, fac
         Reading::Refused(refused) => &refused.sans,
         Reading::NotOurs(_) => &[],
     };
-    let evidence = Evidence {
-        record,
-        machines: facts.machines,
-        machines_live: facts.machines_unavailable.is_empty(),
-        inventory: facts.inventory,
-        dns: facts.dns,
-        requested,
-    };
+    let evidence = facts.evidence(record, requested);
     let asked = judged.evaluation.rule.map(|rule| rule.sources().0).unwrap_or_default();
     let one = |source: Source| EvidenceReport {
         source: source_name(source).to_owned(),

@@ -12,7 +12,7 @@ use super::report::{AboutReport, Explanation};
 use crate::cli::report::{ConditionType, RequestReport, VerdictReport};
 use crate::cli::screen::{BAD, GOOD, WAITING};
 use crate::cli::text::{age, wrap};
-use countersign_decision::quote::plain;
+use crate::quote::plain;
 
 /// How wide lines are where the terminal does not say, or is wider: longer ones are hard to read.
 const WIDEST: usize = 110;

@@ -37,6 +37,21 @@ pub struct Facts<'a> {
     pub budget: Option<&'a Budget>,
 }
 
+impl Facts<'_> {
+    /// What the sources say about a Node and what is requested for it.
+    #[must_use]
+    pub fn evidence<'b>(&'b self, record: &'b NodeRecord, requested: &'b [San]) -> Evidence<'b> {
+        Evidence {
+            record,
+            machines: self.machines,
+            machines_live: self.machines_unavailable.is_empty(),
+            inventory: self.inventory,
+            dns: self.dns,
+            requested,
+        }
+    }
+}
+
 /// What came out of one evaluation.
 #[derive(Clone, Debug)]
 pub struct Evaluation<'p> {
@@ -155,14 +170,7 @@ fn evaluate_serving(
         };
     }
     let Some(record) = record else { return Verdict::Defer(NonEmpty::one(missing(request.node(), facts))) };
-    let evidence = Evidence {
-        record,
-        machines: facts.machines,
-        machines_live: facts.machines_unavailable.is_empty(),
-        inventory: facts.inventory,
-        dns: facts.dns,
-        requested: request.sans(),
-    };
+    let evidence = facts.evidence(record, request.sans());
     let mut doubts = doubts(request, &evidence, facts, rule);
     doubts.extend(undecided);
     // Last, so that nobody is asked for names that are not the node's anyway.
@@ -232,8 +240,7 @@ fn takings(sans: &[San], node: Option<&NodeName>, facts: &Facts<'_>, policy: &Po
 }
 
 /// Whether the operator's inventory or a Machine, which no node can write, says that it is this node's.
-fn settled(san: &San, node: Option<&NodeName>, facts: &Facts<'_>) -> bool {
-    let Some(node) = node else { return false };
+fn settled(san: &San, node: &NodeName, facts: &Facts<'_>) -> bool {
     let by_inventory = facts.inventory.is_some_and(|inventory| inventory.owner(san) == Some(node));
     let by_machine = || facts.nodes.get(node).is_some_and(|record| facts.machines.vouch(record, san));
     by_inventory || by_machine()
@@ -315,7 +322,7 @@ fn contested(san: &San, node: &NodeName, facts: &Facts<'_>) -> Option<DeferReaso
         Some(PodRange::Within(range, other)) => Some(Contest::Pods(range, other)),
         None => None,
     })?;
-    if settled(san, Some(node), facts) { None } else { Some(DeferReason::ClaimedByAnotherNode(san.clone(), contest)) }
+    if settled(san, node, facts) { None } else { Some(DeferReason::ClaimedByAnotherNode(san.clone(), contest)) }
 }
 
 fn approval(request: &ServingRequest, evidence: &Evidence<'_>, rule: &Rule) -> Approval {

@@ -28,8 +28,7 @@ const MAX_KEY: usize = 1000;
 impl<'l> Line<'l> {
     /// Reads a line that is not blank, if it is such a one.
     pub(super) fn read(line: &'l [u8]) -> Option<Self> {
-        let line = line.strip_suffix(b"\n").unwrap_or(line);
-        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        let line = without_break(line);
         let start = spaces(line);
         let text = without_spaces_behind(line.get(start..)?);
         let (dash, column, text) = match text {
@@ -97,6 +96,11 @@ fn scalar(text: &[u8], is_plain: bool) -> Option<Value> {
     }
 }
 
+fn without_break(line: &[u8]) -> &[u8] {
+    let line = line.strip_suffix(b"\n").unwrap_or(line);
+    line.strip_suffix(b"\r").unwrap_or(line)
+}
+
 fn without_spaces_behind(text: &[u8]) -> &[u8] {
     let behind = text.iter().rev().take_while(|byte| **byte == b' ').count();
     text.get(..text.len() - behind).unwrap_or(text)
@@ -109,8 +113,7 @@ pub(super) fn spaces(line: &[u8]) -> usize {
 /// Whether a line of YAML is blank or a comment, and no more than one line to a parser.
 pub(super) fn says_nothing(line: &[u8]) -> bool {
     let breaks = |c: char| matches!(c, '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}');
-    let line = line.strip_suffix(b"\n").unwrap_or(line);
-    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    let line = without_break(line);
     match line.get(spaces(line)..) {
         None | Some([]) => true,
         Some([b'#', comment @ ..]) => std::str::from_utf8(comment)

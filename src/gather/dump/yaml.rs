@@ -12,7 +12,7 @@ use std::io::BufRead;
 use serde::de::DeserializeSeed as _;
 
 use super::Problem;
-use super::line::says_nothing;
+use super::line::{says_nothing, spaces};
 use super::object::{Document, Items, Kind, Sink};
 use super::skip::Skip;
 
@@ -129,7 +129,7 @@ impl Reader<'_, '_> {
             };
         }
         let trimmed = line.trim_ascii();
-        let indentation = line.iter().take_while(|byte| **byte == b' ').count();
+        let indentation = spaces(line);
         let is_item = marked(trimmed, b"-").is_some();
         let says_nothing = says_nothing(line);
         match self.list {

@@ -41,7 +41,7 @@ impl Witness {
         let (mut tokens, mut memory) = (Vec::new(), Vec::new());
         for (instance, kubeconfig) in instances {
             tokens.push(audit::credential_in(kubeconfig).await?);
-            memory.push(resident(instance).await?);
+            memory.push(instance.resident_memory().await?);
         }
         Ok(Self { tokens, memory, versions: follow(cluster.admin()) })
     }
@@ -65,7 +65,7 @@ impl Witness {
         .await
         .with_context(|| format!("{} connections are open", proxy.open_connections()))?;
         for (instance, before) in processes.instances().into_iter().zip(&self.memory) {
-            let now = resident(instance).await?;
+            let now = instance.resident_memory().await?;
             println!("chaos: {:.1} MiB before, {:.1} MiB after", before / 1_048_576.0, now / 1_048_576.0);
             ensure!(now < before + MEMORY, "{now} bytes of memory, {before} at the beginning");
         }
@@ -100,10 +100,6 @@ impl Witness {
         println!("chaos: {} answers logged, {unlogged} done by an API server that could not log them", answers.len());
         Ok(())
     }
-}
-
-async fn resident(instance: &Controller) -> Result<f64> {
-    instance.metric("process_resident_memory_bytes").await?.context("no process_resident_memory_bytes")
 }
 
 /// Notes every version of every request that comes to be, as far as it can be seen.
