@@ -5,7 +5,7 @@
 
 use std::borrow::Borrow;
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -209,6 +209,12 @@ impl NodeName {
     #[must_use]
     pub fn is(&self, name: &DnsName) -> bool {
         self.0 == name.0
+    }
+
+    /// The address that this name reads as, if it does.
+    #[must_use]
+    pub fn as_address(&self) -> Option<Ipv4Addr> {
+        self.0.parse().ok()
     }
 }
 

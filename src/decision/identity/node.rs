@@ -1,4 +1,5 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use ipnet::IpNet;
@@ -121,6 +122,8 @@ impl NodeRecord {
 #[derive(Debug, Default)]
 pub struct NodeIndex {
     nodes: HashMap<NodeName, NodeRecord>,
+    /// The names of those that are called like an address.
+    called_like_addresses: HashMap<Ipv4Addr, NodeName>,
     claims: Claims,
     texts: HashSet<Arc<str>>,
 }
@@ -163,6 +166,9 @@ impl NodeIndex {
             *key = self.intern(key);
             *value = self.intern(value);
         }
+        if let Some(address) = record.name.as_address() {
+            self.called_like_addresses.insert(address, record.name.clone());
+        }
         self.nodes.insert(record.name.clone(), record);
         NodeChange {
             changed: true,
@@ -174,6 +180,9 @@ impl NodeIndex {
     /// Forgets a Node.
     pub fn remove(&mut self, name: &NodeName) -> NodeChange {
         let Some(record) = self.nodes.remove(name) else { return NodeChange::default() };
+        if let Some(address) = name.as_address() {
+            self.called_like_addresses.remove(&address);
+        }
         for san in &*record.addresses {
             self.claims.remove(san, name);
         }
@@ -246,10 +255,22 @@ impl<'a> Nodes<'a> {
         }
     }
 
-    /// The Node other than `node` whose name this is.
+    /// The Node other than `node` whose name this is. A Node may be called like its IPv4 address; names have no colons.
     #[must_use]
-    pub fn other_named(&self, name: &str, node: &NodeName) -> Option<&'a NodeName> {
-        if name == node.as_str() { None } else { self.named(name).map(NodeRecord::name) }
+    pub fn other_named(&self, san: &San, node: &NodeName) -> Option<&'a NodeName> {
+        match san {
+            San::Dns(name) if node.is(name) => None,
+            San::Dns(name) => self.named(name.as_str()).map(NodeRecord::name),
+            San::Ip(IpAddr::V4(address)) => self.called(*address).filter(|called| *called != node),
+            San::Ip(IpAddr::V6(_)) => None,
+        }
+    }
+
+    fn called(&self, address: Ipv4Addr) -> Option<&'a NodeName> {
+        match self.fresh.iter().find(|(fresh, _)| fresh.as_address() == Some(address)) {
+            Some((_, record)) => record.as_ref().map(NodeRecord::name),
+            None => self.index.called_like_addresses.get(&address),
+        }
     }
 
     /// What the Nodes claim.
@@ -315,9 +336,28 @@ mod tests {
         let fresh = [(a.clone(), Some(record("a", &["10.0.0.9"]))), (b.clone(), None)];
         let nodes = Nodes::new(&index, &fresh);
         assert!(nodes.get(&a).unwrap().lists(&san("10.0.0.9")));
-        assert_eq!(nodes.other_named("b", &a), None);
-        assert_eq!(Nodes::new(&index, &[]).other_named("b", &a), Some(&b));
-        assert_eq!(Nodes::new(&index, &[]).other_named("a", &a), None);
+        assert_eq!(nodes.other_named(&san("b"), &a), None);
+        assert_eq!(Nodes::new(&index, &[]).other_named(&san("b"), &a), Some(&b));
+        assert_eq!(Nodes::new(&index, &[]).other_named(&san("a"), &a), None);
+    }
+
+    #[test]
+    fn a_node_may_be_called_like_an_address() {
+        let mut index = NodeIndex::default();
+        let (called, other): (NodeName, NodeName) = ("10.0.0.1".parse().unwrap(), "a".parse().unwrap());
+        index.apply(record("10.0.0.1", &[]), 0);
+        index.apply(record("a", &[]), 0);
+        let of = |index: &NodeIndex, fresh: &[_], what: &str, node: &NodeName| {
+            Nodes::new(index, fresh).other_named(&san(what), node).map(ToString::to_string)
+        };
+        assert_eq!(of(&index, &[], "10.0.0.1", &other).as_deref(), Some("10.0.0.1"));
+        assert_eq!(of(&index, &[], "10.0.0.1", &called), None);
+        assert_eq!(of(&index, &[], "10.0.0.2", &other), None);
+        assert_eq!(of(&index, &[(called.clone(), None)], "10.0.0.1", &other), None);
+        let new = ("10.0.0.2".parse().unwrap(), Some(record("10.0.0.2", &[])));
+        assert_eq!(of(&index, &[new], "10.0.0.2", &other).as_deref(), Some("10.0.0.2"));
+        index.remove(&called);
+        assert_eq!(of(&index, &[], "10.0.0.1", &other), None);
     }
 
     #[test]

@@ -1,5 +1,3 @@
-use std::net::IpAddr;
-
 use jiff::Timestamp;
 
 use super::{Budget, Policy, Refusal, Require, Rule, Selection, Source};
@@ -141,7 +139,8 @@ fn evaluate_of_node<'p>(
 /// Everything that is wrong with a request that is wrong in itself.
 fn refused_reasons(refused: &RefusedRequest, facts: &Facts<'_>, policy: &Policy) -> NonEmpty<DenyReason> {
     let mut reasons = refused.reasons.clone();
-    reasons.extend(takings(&refused.sans, refused.node.as_ref(), facts, policy));
+    let node = refused.node.as_ref().map(|node| (node, facts.nodes.get(node)));
+    reasons.extend(takings(&refused.sans, node, facts, policy));
     reasons
 }
 
@@ -159,7 +158,7 @@ fn evaluate_serving(
         Some(_) | None => (Vec::new(), Vec::new()),
     };
     violations.extend(failed);
-    violations.extend(takings(request.sans(), Some(request.node()), facts, policy));
+    violations.extend(takings(request.sans(), Some((request.node(), record)), facts, policy));
     if let Some(reasons) = NonEmpty::from_vec(violations) {
         return refuse(reasons, facts.superseded, rule.on_violation(), policy.superseded);
     }
@@ -206,8 +205,13 @@ fn refuse_all(reasons: NonEmpty<DenyReason>, refusal: Refusal) -> Verdict {
 }
 
 /// Names and addresses that can never be the node's: protected ones, and the names of other Nodes.
-fn takings(sans: &[San], node: Option<&NodeName>, facts: &Facts<'_>, policy: &Policy) -> Vec<DenyReason> {
-    let own = node.and_then(|node| facts.nodes.get(node));
+fn takings(
+    sans: &[San],
+    node: Option<(&NodeName, Option<&NodeRecord>)>,
+    facts: &Facts<'_>,
+    policy: &Policy,
+) -> Vec<DenyReason> {
+    let own = node.and_then(|(_, record)| record);
     let protected = sans.iter().filter_map(|san| {
         let protection = policy.protected.protect(san).or_else(|| match san {
             San::Dns(name) => facts.protected.name(name),
@@ -227,13 +231,8 @@ fn takings(sans: &[San], node: Option<&NodeName>, facts: &Facts<'_>, policy: &Po
         })
     });
     let mut reasons: Vec<DenyReason> = protected.collect();
-    if let Some(node) = node {
-        let others = sans.iter().filter_map(|san| match san {
-            San::Dns(name) => facts.nodes.other_named(name.as_str(), node),
-            // A node may be called like its IPv4 address; names have no colons.
-            San::Ip(IpAddr::V4(address)) => facts.nodes.other_named(&address.to_string(), node),
-            San::Ip(IpAddr::V6(_)) => None,
-        });
+    if let Some((node, _)) = node {
+        let others = sans.iter().filter_map(|san| facts.nodes.other_named(san, node));
         reasons.extend(others.cloned().map(DenyReason::NameOfAnotherNode));
     }
     reasons

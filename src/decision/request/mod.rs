@@ -5,6 +5,7 @@
 //! INVARIANT: whatever Go could read differently from this module is a [`DenyReason`].
 
 mod decoded;
+mod der;
 mod key;
 mod pkcs10;
 mod requestor;

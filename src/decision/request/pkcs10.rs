@@ -1,18 +1,19 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use thiserror::Error;
-use x509_cert::der::asn1::{AnyRef, BitStringRef, ObjectIdentifier, OctetStringRef};
+use x509_cert::der::asn1::{BitStringRef, ObjectIdentifier, OctetStringRef};
 use x509_cert::der::oid::AssociatedOid;
-use x509_cert::der::{self, Decode, Reader, SliceReader, Tag, TagNumber, Tagged, pem};
+use x509_cert::der::pem;
 use x509_cert::ext::pkix::SubjectAltName;
 use x509_cert::request::ExtensionReq;
-use x509_cert::spki::{AlgorithmIdentifierRef, SubjectPublicKeyInfoRef};
+use x509_cert::spki::AlgorithmIdentifierRef;
 use x509_parser::asn1_rs;
 use x509_parser::error::X509Error;
 use x509_parser::prelude::FromDer;
 use x509_parser::verify::verify_signature;
 use x509_parser::x509;
 
+use super::der::{BOOLEAN, SEQUENCE, SET, Value, Values};
 use crate::api::RequestBytes;
 use crate::quote::Quoted;
 
@@ -33,7 +34,7 @@ const SUBJECT_ALT_NAME: &str = "the subjectAltName";
 /// The INTEGER that the version is.
 const VERSION_0: [u8; 3] = [2, 1, 0];
 /// `attributes [0] IMPLICIT SET OF` (RFC 2986 section 4.1).
-const ATTRIBUTES: Tag = Tag::ContextSpecific { constructed: true, number: TagNumber(0) };
+const ATTRIBUTES: u8 = 0xa0;
 
 /// Why the bytes of a request are not exactly one well-formed PKCS#10 request for subject alternative names.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -131,7 +132,8 @@ fn decode_lines(lines: &[u8]) -> Option<Vec<u8>> {
 pub(super) struct Pkcs10<'a> {
     signed: &'a [u8],
     subject: Vec<Rdn<'a>>,
-    public_key: SubjectPublicKeyInfoRef<'a>,
+    key_algorithm: AlgorithmIdentifierRef<'a>,
+    key: &'a [u8],
     algorithm: AlgorithmIdentifierRef<'a>,
     signature: &'a [u8],
     names: Vec<Name<'a>>,
@@ -142,7 +144,7 @@ pub(super) struct Pkcs10<'a> {
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Rdn<'a> {
     /// One attribute: its type and value.
-    One(ObjectIdentifier, AnyRef<'a>),
+    One(ObjectIdentifier, Value<'a>),
     /// Another number of attributes.
     Other(usize),
 }
@@ -161,15 +163,15 @@ pub(super) enum Name<'a> {
 impl<'a> Pkcs10<'a> {
     /// Reads `der`, which outlives the result.
     pub(super) fn from_der(der: &'a [u8]) -> Result<Self, MalformedRequest> {
-        let mut request = Values::only(der, REQUEST, Tag::Sequence)?;
-        let (signed, algorithm, signature) = (request.raw()?, request.raw()?, request.decode()?);
+        let mut request = Values::only(der, REQUEST, SEQUENCE)?;
+        let (signed, algorithm, signature) = (request.next()?.whole, request.next()?.whole, request.decode()?);
         request.finish()?;
-        let mut info = Values::only(signed, REQUEST, Tag::Sequence)?;
-        if info.raw()? != VERSION_0 {
+        let mut info = Values::only(signed, REQUEST, SEQUENCE)?;
+        if info.next()?.whole != VERSION_0 {
             return Err(MalformedRequest::Der { part: REQUEST, problem: "its version is not 0".to_owned() });
         }
-        let subject = subject(info.within(Tag::Sequence)?)?;
-        let public_key = info.raw()?;
+        let subject = subject(info.within(SEQUENCE)?)?;
+        let public_key = info.next()?.whole;
         let attributes = info.within(ATTRIBUTES)?;
         info.finish()?;
         let names = requested_names(attributes)?;
@@ -179,11 +181,13 @@ impl<'a> Pkcs10<'a> {
                 (Ok((&[], key)), Ok((&[], algorithm))) => (key, algorithm),
                 (Ok(_) | Err(_), _) => return Err(MalformedRequest::Ambiguous),
             };
-        let public_key = SubjectPublicKeyInfoRef::from_der(public_key).map_err(|error| not_der(REQUEST, &error))?;
-        let algorithm = AlgorithmIdentifierRef::from_der(algorithm).map_err(|error| not_der(REQUEST, &error))?;
-        whole_bytes(public_key.subject_public_key, "public key")?;
+        let algorithm = algorithm_of(Values::only(algorithm, REQUEST, SEQUENCE)?)?;
+        let mut public_key = Values::only(public_key, REQUEST, SEQUENCE)?;
+        let (key_algorithm, key) = (algorithm_of(public_key.within(SEQUENCE)?)?, public_key.decode()?);
+        public_key.finish()?;
+        let key = whole_bytes(key, "public key")?;
         let signature = whole_bytes(signature, "signature")?;
-        Ok(Self { signed, subject, public_key, algorithm, signature, names, verification })
+        Ok(Self { signed, subject, key_algorithm, key, algorithm, signature, names, verification })
     }
 
     /// The relative distinguished names of the subject.
@@ -193,12 +197,12 @@ impl<'a> Pkcs10<'a> {
 
     /// The public key's algorithm.
     pub(super) fn key_algorithm(&self) -> AlgorithmIdentifierRef<'a> {
-        self.public_key.algorithm
+        self.key_algorithm
     }
 
     /// The public key's own bytes, a whole number of them.
     pub(super) fn key_bytes(&self) -> &'a [u8] {
-        self.public_key.subject_public_key.raw_bytes()
+        self.key
     }
 
     /// The algorithm of the request's signature.
@@ -218,14 +222,22 @@ impl<'a> Pkcs10<'a> {
     }
 }
 
+/// An AlgorithmIdentifier (RFC 5280 section 4.1.1.2).
+fn algorithm_of(mut values: Values<'_>) -> Result<AlgorithmIdentifierRef<'_>, MalformedRequest> {
+    let oid = values.decode()?;
+    let parameters = if values.is_finished() { None } else { Some(values.decode()?) };
+    values.finish()?;
+    Ok(AlgorithmIdentifierRef { oid, parameters })
+}
+
 fn subject(mut rdns: Values<'_>) -> Result<Vec<Rdn<'_>>, MalformedRequest> {
     let mut subject = Vec::with_capacity(2);
     while !rdns.is_finished() {
-        let mut attributes = rdns.within(Tag::Set)?;
+        let mut attributes = rdns.within(SET)?;
         let mut rdn = Rdn::Other(0);
         while !attributes.is_finished() {
-            let mut attribute = attributes.within(Tag::Sequence)?;
-            let (kind, value) = (attribute.decode()?, attribute.decode()?);
+            let mut attribute = attributes.within(SEQUENCE)?;
+            let (kind, value) = (attribute.decode()?, attribute.next()?);
             attribute.finish()?;
             rdn = match rdn {
                 Rdn::Other(0) => Rdn::One(kind, value),
@@ -240,118 +252,47 @@ fn subject(mut rdns: Values<'_>) -> Result<Vec<Rdn<'_>>, MalformedRequest> {
 
 /// The names of the one extension of the one value of the one attribute.
 fn requested_names(attributes: Values<'_>) -> Result<Vec<Name<'_>>, MalformedRequest> {
-    let mut attribute = Values::only(attributes.one(MalformedRequest::Attributes)?, REQUEST, Tag::Sequence)?;
+    let mut attribute = Values::only(attributes.one(MalformedRequest::Attributes)?.whole, REQUEST, SEQUENCE)?;
     attribute.expect(ExtensionReq::OID, MalformedRequest::OtherAttribute)?;
-    let values = attribute.within(Tag::Set)?;
+    let values = attribute.within(SET)?;
     attribute.finish()?;
 
-    let extensions = Values::only(values.one(MalformedRequest::Values)?, EXTENSION_REQUEST, Tag::Sequence)?;
-    let extension = extensions.one(MalformedRequest::Extensions)?;
-    let mut extension = Values::only(extension, EXTENSION_REQUEST, Tag::Sequence)?;
+    let extensions = Values::only(values.one(MalformedRequest::Values)?.whole, EXTENSION_REQUEST, SEQUENCE)?;
+    let extension = extensions.one(MalformedRequest::Extensions)?.whole;
+    let mut extension = Values::only(extension, EXTENSION_REQUEST, SEQUENCE)?;
     extension.expect(SubjectAltName::OID, MalformedRequest::OtherExtension)?;
     // FALSE is what is meant where nothing stands here, and must not be written (X.690 section 11.5).
-    if extension.next_is(Tag::Boolean) && !extension.decode::<bool>()? {
+    if extension.next_is(BOOLEAN) && !extension.decode::<bool>()? {
         return Err(MalformedRequest::NotCanonical(EXTENSION_REQUEST));
     }
     let value: &OctetStringRef = extension.decode()?;
     extension.finish()?;
 
-    let mut names = Values::only(value.as_bytes(), SUBJECT_ALT_NAME, Tag::Sequence)?;
+    let mut names = Values::only(value.as_bytes(), SUBJECT_ALT_NAME, SEQUENCE)?;
     let mut read = Vec::with_capacity(8);
     while !names.is_finished() {
-        read.push(name(names.decode()?)?);
+        read.push(name(names.next()?)?);
     }
     Ok(read)
 }
 
-fn name(value: AnyRef<'_>) -> Result<Name<'_>, MalformedRequest> {
+fn name(value: Value<'_>) -> Result<Name<'_>, MalformedRequest> {
     let problem = |problem: &str| Err(MalformedRequest::Der { part: SUBJECT_ALT_NAME, problem: problem.to_owned() });
-    let Tag::ContextSpecific { constructed, number } = value.tag() else { return problem("no general name") };
-    match (number.value(), constructed) {
-        (2, false) => match str::from_utf8(value.value()) {
+    match value.tag {
+        0x82 => match str::from_utf8(value.content) {
             Ok(text) if text.is_ascii() => Ok(Name::Dns(text)),
             Ok(_) | Err(_) => problem("a dNSName that is not an IA5String"),
         },
-        (7, false) => Ok(Name::Ip(value.value())),
-        (0, true) => Ok(Name::Other("otherName")),
-        (1, false) => Ok(Name::Other("rfc822Name")),
-        (3, true) => Ok(Name::Other("x400Address")),
-        (4, true) => Ok(Name::Other("directoryName")),
-        (5, true) => Ok(Name::Other("ediPartyName")),
-        (6, false) => Ok(Name::Other("uniformResourceIdentifier")),
-        (8, false) => Ok(Name::Other("registeredID")),
+        0x87 => Ok(Name::Ip(value.content)),
+        0xa0 => Ok(Name::Other("otherName")),
+        0x81 => Ok(Name::Other("rfc822Name")),
+        0xa3 => Ok(Name::Other("x400Address")),
+        0xa4 => Ok(Name::Other("directoryName")),
+        0xa5 => Ok(Name::Other("ediPartyName")),
+        0x86 => Ok(Name::Other("uniformResourceIdentifier")),
+        0x88 => Ok(Name::Other("registeredID")),
         _ => problem("no general name"),
     }
-}
-
-/// Values that stand one after another, as a decoder reads them that knows only DER.
-struct Values<'a> {
-    reader: SliceReader<'a>,
-    part: &'static str,
-}
-
-impl<'a> Values<'a> {
-    /// Those within the one value that `bytes` are, and that has this tag.
-    fn only(bytes: &'a [u8], part: &'static str, tag: Tag) -> Result<Self, MalformedRequest> {
-        let reader = SliceReader::new(bytes).map_err(|error| not_der(part, &error))?;
-        let mut outer = Self { reader, part };
-        let inner = outer.within(tag)?;
-        outer.finish()?;
-        Ok(inner)
-    }
-
-    /// Those within the next value, which has this tag.
-    fn within(&mut self, tag: Tag) -> Result<Self, MalformedRequest> {
-        let value: AnyRef<'a> = self.decode()?;
-        let reader = value.tag().assert_eq(tag).and_then(|_| SliceReader::new(value.value()));
-        reader.map(|reader| Self { reader, part: self.part }).map_err(|error| not_der(self.part, &error))
-    }
-
-    /// The next value.
-    fn decode<T: Decode<'a, Error = der::Error>>(&mut self) -> Result<T, MalformedRequest> {
-        T::decode(&mut self.reader).map_err(|error| not_der(self.part, &error))
-    }
-
-    /// Takes this identifier; an error made of what stands there instead.
-    fn expect(&mut self, oid: ObjectIdentifier, error: fn(String) -> MalformedRequest) -> Result<(), MalformedRequest> {
-        let value: AnyRef<'a> = self.decode()?;
-        if value.tag() == Tag::ObjectIdentifier && value.value() == oid.as_bytes() {
-            return Ok(());
-        }
-        let other: ObjectIdentifier = value.decode_as().map_err(|problem| not_der(self.part, &problem))?;
-        Err(error(other.to_string()))
-    }
-
-    /// The next value with its tag and length.
-    fn raw(&mut self) -> Result<&'a [u8], MalformedRequest> {
-        self.reader.tlv_bytes().map_err(|error| not_der(self.part, &error))
-    }
-
-    /// The only value, with its tag and length; an error made of their number where there are others.
-    fn one(mut self, error: fn(usize) -> MalformedRequest) -> Result<&'a [u8], MalformedRequest> {
-        let mut values = (0, [].as_slice());
-        while !self.is_finished() {
-            values = (values.0 + 1, self.raw()?);
-        }
-        if values.0 == 1 { Ok(values.1) } else { Err(error(values.0)) }
-    }
-
-    fn next_is(&self, tag: Tag) -> bool {
-        Tag::peek(&self.reader).is_ok_and(|next| next == tag)
-    }
-
-    fn is_finished(&self) -> bool {
-        self.reader.is_finished()
-    }
-
-    /// Nothing may follow.
-    fn finish(self) -> Result<(), MalformedRequest> {
-        self.reader.finish().map_err(|error| not_der(self.part, &error))
-    }
-}
-
-fn not_der(part: &'static str, error: &der::Error) -> MalformedRequest {
-    MalformedRequest::Der { part, problem: error.to_string() }
 }
 
 fn whole_bytes<'a>(bits: BitStringRef<'a>, part: &'static str) -> Result<&'a [u8], MalformedRequest> {

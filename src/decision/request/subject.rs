@@ -1,8 +1,7 @@
 use thiserror::Error;
-use x509_cert::der::asn1::AnyRef;
 use x509_cert::der::oid::db::rfc4519::{COMMON_NAME, ORGANIZATION_NAME};
-use x509_cert::der::{Tag, Tagged};
 
+use super::der::{PRINTABLE_STRING, UTF8_STRING, Value};
 use super::pkcs10::Rdn;
 use super::requestor::NODES_GROUP;
 use crate::quote::Quoted;
@@ -66,9 +65,9 @@ pub(super) fn check(subject: &[Rdn<'_>], username: &str) -> Result<(), SubjectEr
 
 /// INVARIANT: the tag is compared whole. Go takes `[12]`, the number of UTF8String in another class, for no text at
 /// all, and the certificate would lack it.
-fn text(value: AnyRef<'_>) -> Result<&str, SubjectError> {
-    if value.tag() != Tag::PrintableString && value.tag() != Tag::Utf8String {
+fn text(value: Value<'_>) -> Result<&str, SubjectError> {
+    if value.tag != PRINTABLE_STRING && value.tag != UTF8_STRING {
         return Err(SubjectError::StringType);
     }
-    std::str::from_utf8(value.value()).map_err(|_| SubjectError::StringType)
+    std::str::from_utf8(value.content).map_err(|_| SubjectError::StringType)
 }
