@@ -40,7 +40,7 @@ pub async fn run(arguments: RunArguments) -> anyhow::Result<Outcome> {
     let cannot = |error| cannot_connect(&server, &error);
     let machine_cluster =
         machine_cluster(arguments.machine_kubeconfig.as_deref(), &config, metrics.clone(), machines.clone()).await?;
-    let client = client::client(config.clone(), metrics.clone(), watched.clone()).map_err(cannot)?;
+    let client = client::client(&config, metrics.clone(), watched.clone()).map_err(cannot)?;
     let lease = arguments.lease.unwrap_or_else(|| LeaseName::default_in(client.default_namespace()));
     let lease = Some(lease).filter(|_| !arguments.no_lease);
     tokio::select! {
@@ -133,7 +133,7 @@ async fn machine_cluster(
         None => (beside_nodes.clone(), None),
     };
     let server = config.cluster_url.to_string();
-    let client = client::client(config, metrics, watched).map_err(|error| cannot_connect(&server, &error))?;
+    let client = client::client(&config, metrics, watched).map_err(|error| cannot_connect(&server, &error))?;
     Ok(MachineCluster { client, server, namespace, is_other: kubeconfig.is_some() })
 }
 

@@ -5,18 +5,24 @@ mod failure;
 mod machines;
 mod observe;
 mod patience;
+mod read_ahead;
+mod slim;
 
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::anyhow;
-use hyper_util::client::legacy::connect::HttpConnector;
+use http::{Request, Response, Uri};
+use hyper::body::Incoming;
+use hyper::rt::{Read, Write};
+use hyper_timeout::TimeoutConnector;
+use hyper_util::client::legacy::connect::{Connection, HttpConnector};
 use hyper_util::rt::TokioExecutor;
-use kube::client::{ClientBuilder, ConfigExt as _};
+use kube::client::{Body, ClientBuilder, ConfigExt as _};
 use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
 use kube::{Client, Config};
-use tower::{BoxError, ServiceBuilder};
+use tower::{BoxError, Service, ServiceBuilder};
 
 use crate::lease::{GuardedConnector, Leadership};
 use crate::metrics::Metrics;
@@ -27,6 +33,7 @@ pub(crate) use failure::{ApiError, call, get_opt};
 pub use failure::{describe, describe_watch};
 pub use machines::{MACHINES, MachineCluster, MachineKind};
 use observe::Observe;
+use read_ahead::ReadAhead;
 
 /// How long one request may take, from sending it to having read the answer. Of what is long, such as lists, each part.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
@@ -108,8 +115,10 @@ pub fn namespace(kubeconfig: &Path) -> anyhow::Result<Option<String>> {
 ///
 /// # Errors
 /// When the configuration's certificates or credentials cannot be used.
-pub fn client(config: Config, metrics: Arc<Metrics>, watched: Watches) -> kube::Result<Client> {
-    Ok(ClientBuilder::try_from(config)?.with_layer(&Observe { metrics, watched }).build())
+pub fn client(config: &Config, metrics: Arc<Metrics>, watched: Watches) -> kube::Result<Client> {
+    let service = service(config, connector())?;
+    let builder = ClientBuilder::new(service, config.default_namespace.clone());
+    Ok(builder.with_layer(&Observe { metrics, watched }).with_layer(&ReadAhead).build())
 }
 
 /// A client for what only the leader may do: nothing goes over its connections when the time of this instance is over.
@@ -122,20 +131,40 @@ pub fn leaders_client(
     metrics: Arc<Metrics>,
     watched: Watches,
 ) -> kube::Result<Client> {
+    let service = service(config, GuardedConnector::new(connector(), leadership))?;
+    let builder = ClientBuilder::new(service, config.default_namespace.clone());
+    Ok(builder.with_layer(&Observe { metrics, watched }).build())
+}
+
+fn connector() -> HttpConnector {
     let mut connector = HttpConnector::new();
     connector.enforce_http(false);
+    // What is sent in two parts would wait for the acknowledgement of the first, which takes 40 ms.
     connector.set_nodelay(true);
-    connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
-    let connector = config.rustls_https_connector_with_connector(GuardedConnector::new(connector, leadership))?;
+    connector
+}
+
+/// Sends requests as the configuration wants them, over connections that are made like this.
+fn service<C>(
+    config: &Config,
+    connector: C,
+) -> kube::Result<
+    impl Service<Request<Body>, Response = Response<Incoming>, Error = BoxError, Future: Send> + Clone + Send + use<C>,
+>
+where
+    C: Service<Uri, Response: Read + Write + Connection + Send + Unpin, Error: Into<BoxError>, Future: Send>,
+    C: Clone + Send + Sync + 'static,
+{
+    let mut connector = TimeoutConnector::new(config.rustls_https_connector_with_connector(connector)?);
+    // With the handshake.
+    connector.set_connect_timeout(config.connect_timeout);
     let client = hyper_util::client::legacy::Client::builder(TokioExecutor::new()).build(connector);
-    let service = ServiceBuilder::new()
+    Ok(ServiceBuilder::new()
         .layer(config.base_uri_layer())
         .option_layer(config.auth_layer()?)
         .layer(config.extra_headers_layer()?)
         .map_err(BoxError::from)
-        .service(client);
-    let builder = ClientBuilder::new(service, config.default_namespace.clone());
-    Ok(builder.with_layer(&Observe { metrics, watched }).build())
+        .service(client))
 }
 
 /// The kinds of object that are followed.

@@ -30,6 +30,7 @@ impl<S> Layer<S> for Observe {
     }
 }
 
+#[derive(Clone)]
 pub(super) struct Observed<S> {
     inner: S,
     observe: Observe,
@@ -49,8 +50,7 @@ where
         self.inner.poll_ready(context)
     }
 
-    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
-        read_consistently(&mut request);
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
         let operation = Operation::of(&request);
         let observe = self.observe.clone();
         let response = self.inner.call(request);
@@ -73,29 +73,6 @@ where
     }
 }
 
-/// A list that is the beginning of a watch is asked for as it is now. The library asks for one of any age, which an API
-/// server that lags behind may give; asked for without a version it is at least as new as the request (KEP-3157).
-fn read_consistently(request: &mut Request<Body>) {
-    let uri = request.uri();
-    if !is_streamed_list(uri) {
-        return;
-    }
-    let Some(fresh) = uri.path_and_query().map(|it| it.as_str().replace("&resourceVersion=0", "")) else { return };
-    let mut parts = uri.clone().into_parts();
-    parts.path_and_query = fresh.parse().ok();
-    if let Ok(uri) = http::Uri::from_parts(parts) {
-        *request.uri_mut() = uri;
-    }
-}
-
-fn has(uri: &http::Uri, parameter: &str) -> bool {
-    uri.query().is_some_and(|query| query.split('&').any(|pair| pair == parameter))
-}
-
-fn is_streamed_list(uri: &http::Uri) -> bool {
-    has(uri, "sendInitialEvents=true")
-}
-
 /// What a request to the API server is for.
 struct Operation {
     name: &'static str,
@@ -107,7 +84,7 @@ impl Operation {
         let uri = request.uri();
         let mut segments = uri.path().rsplit('/');
         let (last, parent) = (segments.next().unwrap_or_default(), segments.next().unwrap_or_default());
-        let watching = has(uri, "watch=true");
+        let watching = uri.query().is_some_and(|query| query.split('&').any(|pair| pair == "watch=true"));
         let plural = |segment: &str| PLURALS.iter().copied().find(|plural| *plural == segment);
         let (name, watches) = match (request.method(), parent, last) {
             (&Method::GET, _, "machines") if watching => {
@@ -127,36 +104,6 @@ impl Operation {
             (_, "configmaps", _) | (&Method::POST, _, "configmaps") => ("keep_claims", None),
             _ => ("other", None),
         };
-        // One that begins with a list is not where it was before that broke.
-        Self { name, watches: watches.filter(|_| !is_streamed_list(uri)) }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use kube::api::WatchParams;
-    use kube::core;
-
-    use super::*;
-
-    /// The query of a watch as it is sent, which the library would begin at this version.
-    fn sent(parameters: &WatchParams, version: &str) -> String {
-        let request = core::Request::new("/api/v1/nodes").watch(parameters, version).unwrap();
-        let mut request = request.map(Body::from);
-        read_consistently(&mut request);
-        request.uri().query().unwrap().to_owned()
-    }
-
-    #[test]
-    fn a_streamed_list_is_not_one_of_any_age() {
-        let listing = WatchParams::default().initial_events();
-        let query = sent(&listing, "0");
-        assert!(
-            query.contains("sendInitialEvents=true") && query.contains("resourceVersionMatch=NotOlderThan"),
-            "{query}"
-        );
-        assert!(!query.contains("resourceVersion="), "{query}");
-        let query = sent(&WatchParams::default(), "0");
-        assert!(query.contains("resourceVersion=0"), "{query}");
+        Self { name, watches }
     }
 }

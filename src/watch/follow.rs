@@ -21,11 +21,8 @@ const WATCH_SECONDS: u32 = 60;
 const NOT_FOUND: Duration = Duration::from_secs(1);
 /// How long to wait before asking again for a kind of object that the server does not know.
 const UNKNOWN_KIND: Duration = Duration::from_mins(5);
-/// How many objects are asked for at once where the server does not stream lists. Nodes of large clusters have 16 KB and
-/// more each.
-const PAGE: u32 = 100;
-/// How often a streamed list may end early before the list is asked for in pages.
-const UNFINISHED: u32 = 2;
+/// How many objects are asked for at once. Two pages are in memory at a time, without what makes a Node large.
+const PAGE: u32 = 200;
 
 /// Follows the objects of one kind for ever, through every error, and hands each event to `sink`.
 pub async fn follow_known<K>(api: Api<K>, config: Config, watched: Arc<Watched>, mut sink: impl FnMut(Event<K>))
@@ -58,46 +55,21 @@ pub async fn follow<K>(api: Api<K>, config: Config, watched: Arc<Watched>, mut s
 where
     K: Resource + Clone + Debug + DeserializeOwned + Send + 'static,
 {
-    let paged = config.timeout(WATCH_SECONDS).page_size(PAGE);
-    let begin = |streamed: bool| {
-        let config = if streamed { paged.clone().streaming_lists() } else { paged.clone() };
-        watcher(api.clone(), config).default_backoff().boxed()
-    };
-    // Whether the list comes as the beginning of the watch, object by object: it never is in memory as a whole.
-    let mut streamed = true;
-    // How often the list has attempts since it was last complete.
-    let mut attempts = 0;
-    let mut events = begin(streamed);
+    let config = config.timeout(WATCH_SECONDS).page_size(PAGE);
+    let begin = || watcher(api.clone(), config.clone()).default_backoff().boxed();
+    let mut events = begin();
     while let Some(event) = events.next().await {
         match event {
             Ok(event) => {
                 let health = match &event {
-                    Event::Init => {
-                        attempts += 1;
-                        Some(Health::Syncing)
-                    }
-                    Event::InitDone => {
-                        attempts = 0;
-                        Some(Health::Live)
-                    }
+                    Event::Init => Some(Health::Syncing),
+                    Event::InitDone => Some(Health::Live),
                     Event::InitApply(_) | Event::Apply(_) | Event::Delete(_) => None,
                 };
                 sink(event);
                 if let Some(health) = health {
                     watched.set(health);
                 }
-                // A watch has its time, which may be too short for a long list on a slow network.
-                if streamed && attempts > UNFINISHED {
-                    streamed = false;
-                    events = begin(streamed);
-                }
-            }
-            // The server's feature WatchList is off.
-            Err(watcher::Error::WatchStartFailed(kube::Error::Api(status)))
-                if streamed && matches!(status.code, 400 | 422) =>
-            {
-                streamed = false;
-                events = begin(streamed);
             }
             Err(error) => {
                 watched.failed(&error);
@@ -106,7 +78,7 @@ where
                     | watcher::Error::WatchStartFailed(kube::Error::Api(status)) => match status.code {
                         404 => return,
                         // The library lists anew when an open watch says so, but not when one cannot be opened.
-                        410 => events = begin(streamed),
+                        410 => events = begin(),
                         _ => {}
                     },
                     _ => {}
@@ -130,31 +102,18 @@ mod tests {
     use crate::api::Node;
     use crate::watch::Watches;
 
-    /// What the API server answers to streamed lists, lists, watches and questions for its kinds, in turn; then nothing.
-    struct Script(Mutex<[Vec<(u16, &'static str)>; 4]>);
+    /// What the API server answers to lists, watches and questions for its kinds, in turn; then nothing.
+    struct Script(Mutex<[Vec<(u16, &'static str)>; 3]>);
 
     const LIST: &str = r#"{"kind": "NodeList", "apiVersion": "v1", "metadata": {"resourceVersion": "7"}, "items": []}"#;
-    const NODE: &str = r#"{"type": "ADDED", "object": {"kind": "Node", "metadata": {"name": "n"}}}"#;
-    const STREAM: &str = concat!(
-        r#"{"type": "ADDED", "object": {"kind": "Node", "metadata": {"name": "n"}}}"#,
-        "\n",
-        r#"{"type": "BOOKMARK", "object": {"kind": "Node", "apiVersion": "v1", "metadata": "#,
-        r#"{"resourceVersion": "7", "annotations": {"k8s.io/initial-events-end": "true"}}}}"#,
-        "\n",
-    );
-    const REFUSED: &str = r#"{"kind": "Status", "status": "Failure", "code": 422, "reason": "Invalid",
-        "message": "sendInitialEvents is forbidden for watch unless the WatchList feature gate is enabled"}"#;
-    const EXPIRED_EVENT: &str = concat!(
-        r#"{"type": "ERROR", "object": {"kind": "Status", "status": "Failure", "code": 410, "reason": "Expired", "#,
-        r#""message": "old"}}"#,
-    );
+    const PAGE: &str = r#"{"kind": "NodeList", "apiVersion": "v1", "metadata": {"continue": "more"}, "items": []}"#;
     const EXPIRED: &str =
         r#"{"kind": "Status", "status": "Failure", "code": 410, "reason": "Expired", "message": "old"}"#;
     const KINDS: &str = r#"{"kind": "APIResourceList", "groupVersion": "v1",
         "resources": [{"name": "nodes", "singularName": "node", "namespaced": false, "kind": "Node", "verbs": []}]}"#;
 
     impl Script {
-        fn new(mut answers: [Vec<(u16, &'static str)>; 4]) -> Arc<Self> {
+        fn new(mut answers: [Vec<(u16, &'static str)>; 3]) -> Arc<Self> {
             for answers in &mut answers {
                 answers.reverse();
             }
@@ -170,10 +129,9 @@ mod tests {
             let script = self.clone();
             let service = move |request: Request<Body>| {
                 let kind = match (request.uri().path(), request.uri().query()) {
-                    ("/api/v1/nodes", Some(query)) if query.contains("sendInitialEvents=true") => 0,
-                    ("/api/v1/nodes", Some(query)) if query.contains("watch=true") => 2,
-                    ("/api/v1/nodes", _) => 1,
-                    _ => 3,
+                    ("/api/v1/nodes", Some(query)) if query.contains("watch=true") => 1,
+                    ("/api/v1/nodes", _) => 0,
+                    _ => 2,
                 };
                 let answer = script.0.lock()[kind].pop();
                 async move {
@@ -205,60 +163,31 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_list_comes_as_the_beginning_of_a_watch() {
-        let script = Script::new([vec![(200, STREAM)], vec![], vec![], vec![]]);
-        assert_eq!(states(&script).await, [Health::Syncing, Health::Live]);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn where_lists_are_not_streamed_they_are_asked_for() {
-        for (code, refusal) in [(422, REFUSED), (400, "no")] {
-            let script = Script::new([vec![(code, refusal)], vec![(200, LIST)], vec![], vec![]]);
-            assert_eq!(states(&script).await, [Health::Syncing, Health::Live]);
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn lists_may_be_refused_after_one_has_begun() {
-        let script = Script::new([vec![(200, NODE), (422, REFUSED)], vec![(200, LIST)], vec![], vec![]]);
+    async fn a_list_that_expires_between_two_pages_begins_anew() {
+        let script = Script::new([vec![(200, PAGE), (410, EXPIRED), (200, LIST)], vec![], vec![]]);
         assert_eq!(states(&script).await.last(), Some(&Health::Live));
-        assert!(script.is_over(), "it was not listed");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn where_streamed_lists_end_early_they_are_asked_for() {
-        let script = Script::new([vec![(200, NODE); 3], vec![(200, LIST)], vec![], vec![]]);
-        assert_eq!(states(&script).await.last(), Some(&Health::Live));
-        assert!(script.is_over(), "it was not streamed three times and listed then");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_streamed_list_that_is_refused_as_expired_is_asked_for_anew() {
-        let script = Script::new([vec![(410, EXPIRED), (200, EXPIRED_EVENT), (200, STREAM)], vec![], vec![], vec![]]);
-        assert_eq!(states(&script).await.last(), Some(&Health::Live));
-        assert!(script.is_over(), "it was not asked for again");
+        assert!(script.is_over(), "it was not listed again");
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_watch_that_is_refused_as_expired_is_listed_anew() {
-        let script = Script::new([vec![(200, STREAM), (200, STREAM)], vec![], vec![(410, EXPIRED)], vec![]]);
+        let script = Script::new([vec![(200, LIST), (200, LIST)], vec![(410, EXPIRED)], vec![]]);
         assert_eq!(states(&script).await.last(), Some(&Health::Live));
         assert!(script.is_over(), "it was not listed again");
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_404_of_something_on_the_way_does_not_make_a_kind_unknown() {
-        let streams = vec![(404, "no such backend"), (200, STREAM)];
-        let states = states(&Script::new([streams, vec![], vec![], vec![(200, KINDS)]])).await;
+        let lists = vec![(404, "no such backend"), (200, LIST)];
+        let states = states(&Script::new([lists, vec![], vec![(200, KINDS)]])).await;
         let down = Health::Down("no such backend (404 Not Found)".to_owned());
-        assert_eq!(states, [Health::Syncing, down, Health::Live]);
+        assert_eq!(states, [Health::Syncing, down, Health::Syncing, Health::Live]);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_kind_that_the_api_server_does_not_have_has_no_objects() {
         let none = r#"{"kind": "APIResourceList", "groupVersion": "v1", "resources": []}"#;
-        let streams = vec![(404, "404 page not found")];
-        let states = states(&Script::new([streams, vec![], vec![], vec![(200, none)]])).await;
+        let states = states(&Script::new([vec![(404, "404 page not found")], vec![], vec![(200, none)]])).await;
         assert_eq!(states.last(), Some(&Health::Live));
     }
 }

@@ -1,36 +1,38 @@
-//! What there is at the start comes as the beginning of a watch where the API server does that, and else in pages.
+//! What there is at the start comes in pages, the next of which is asked for ahead.
 
 use anyhow::{Result, ensure};
+use futures::{StreamExt, TryStreamExt, stream};
 use libtest_mimic::Trial;
 
-use crate::fixture::{Cluster, alone, series, shared};
+use crate::fixture::{Cluster, alone, series};
 use crate::harness::control_plane::Options;
 use crate::harness::requests::Request;
 
 pub fn trials() -> Vec<Trial> {
-    vec![
-        shared("lists::come_as_the_beginning_of_a_watch", streamed),
-        alone("lists::are_asked_for_where_watches_do_not_begin_with_them", asked_for),
-    ]
+    vec![alone("lists::come_in_pages_of_which_each_is_asked_for_once", in_pages)]
 }
 
-async fn streamed(cluster: &Cluster) -> Result<()> {
-    let listed = lists(cluster).await?;
-    ensure!(listed == 0.0, "{listed} lists were asked for");
-    Ok(())
-}
+/// More than a page.
+const NODES: u8 = 250;
+/// At the start: two pages of Nodes, and one of requests, ServiceCIDRs, EndpointSlices and ConfigMaps each.
+const LISTS: f64 = 6.0;
 
-/// The controller is there before the Node, and starts again after it.
-async fn asked_for() -> Result<()> {
-    let api_server_flags = vec!["--feature-gates=WatchList=false".to_owned()];
-    let mut cluster = Cluster::start(Options { api_server_flags, ..Options::default() }).await?;
-    cluster.node("listed", &["listed", "10.42.0.1"]).await?;
-    let request = Request::of_node("listed").dns("listed")?.ip([10, 42, 0, 1]);
-    cluster.answer_to("listed", &request).await?.ensure_approved()?;
+async fn in_pages() -> Result<()> {
+    let mut cluster = Cluster::start(Options::default()).await?;
+    let name = |number: u8| format!("listed-{number:03}");
+    stream::iter(0..NODES)
+        .map(async |number| cluster.node(&name(number), &[&name(number), &format!("10.42.0.{number}")]).await)
+        .buffer_unordered(16)
+        .try_collect::<()>()
+        .await?;
     cluster.controller.process().restart()?;
     cluster.controller.wait_until_ready().await?;
-    cluster.answer_to("listed", &request).await?.ensure_approved()?;
-    ensure!(lists(&cluster).await? > 0.0, "nothing was listed");
+    let listed = lists(&cluster).await?;
+    ensure!(listed == LISTS, "{listed} lists were asked for, not {LISTS}");
+    for number in [0, 199, 200, NODES - 1] {
+        let request = Request::of_node(&name(number)).dns(&name(number))?.ip([10, 42, 0, number]);
+        cluster.answer_to(&name(number), &request).await?.ensure_approved()?;
+    }
     Ok(())
 }
 

@@ -134,9 +134,7 @@ const VALUES: &str = r#"policy.rules=[
 ]"#;
 
 pub async fn exact() -> Result<()> {
-    // Where watches do not begin with lists, both are asked for.
-    let api_server_flags = vec!["--feature-gates=WatchList=false".to_owned()];
-    let control_plane = ControlPlane::start(Options { audit: true, api_server_flags, ..Options::default() }).await?;
+    let control_plane = ControlPlane::start(Options { audit: true, ..Options::default() }).await?;
     for (group, version) in
         [("cluster.x-k8s.io", "v1beta2"), ("machine.openshift.io", "v1beta1"), ("cluster.k8s.io", "v1alpha1")]
     {
