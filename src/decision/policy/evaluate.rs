@@ -334,3 +334,94 @@ fn approval(request: &ServingRequest, evidence: &Evidence<'_>, rule: &Rule) -> A
         evidence: request.sans().iter().map(|san| (san.clone(), owning(san))).collect(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::verdict::IgnoreReason;
+
+    fn node(name: &str) -> NodeName {
+        name.parse().unwrap()
+    }
+
+    fn defer<const N: usize>(reasons: [DeferReason; N]) -> Verdict {
+        Verdict::Defer(NonEmpty::from_vec(reasons.into()).unwrap())
+    }
+
+    fn other(name: &str) -> DenyReason {
+        DenyReason::NameOfAnotherNode(node(name))
+    }
+
+    fn failed(name: &str) -> DenyReason {
+        DenyReason::ConditionFailed { message: String::new(), node: node(name) }
+    }
+
+    fn missing(name: &str) -> DeferReason {
+        DeferReason::NodeNotFound { node: node(name), deleting: false }
+    }
+
+    fn unresolved(name: &str) -> DeferReason {
+        DeferReason::SourceUnavailable(Unavailable::NotResolved(name.parse().unwrap()))
+    }
+
+    /// What a verdict on node a's request rests on, where its Node's labels chose the rule and where not.
+    fn rest(verdict: &Verdict, fresh: &[&str]) -> [Option<String>; 2] {
+        [Some(node("a")), None].map(|chosen_by_labels| {
+            let evaluation = Evaluation { rule: None, verdict: verdict.clone(), chosen_by_labels };
+            evaluation.rests_on(|node| fresh.contains(&node.as_str())).map(ToString::to_string)
+        })
+    }
+
+    #[test]
+    fn a_denial_waits_for_the_nodes_it_rests_on() {
+        let cases: [(&[DenyReason], &[&str], _); 9] = [
+            (&[other("b")], &[], [Some("a"), Some("b")]),
+            (&[other("b")], &["a"], [Some("b"); 2]),
+            (&[other("b")], &["b"], [Some("a"), None]),
+            (&[failed("a")], &[], [Some("a"); 2]),
+            (&[failed("a")], &["a"], [None; 2]),
+            (&[other("b"), other("c")], &["a"], [Some("b"); 2]),
+            // One reason that is sure is enough, but the labels have to be.
+            (&[other("b"), other("c")], &["c"], [Some("a"), None]),
+            (&[other("b"), DenyReason::BadSignature], &[], [Some("a"), None]),
+            (&[DenyReason::Superseded], &["a"], [None; 2]),
+        ];
+        for (reasons, fresh, expected) in cases {
+            let verdict = Verdict::Deny(NonEmpty::from_vec(reasons.to_vec()).unwrap());
+            assert_eq!(rest(&verdict, fresh).each_ref().map(Option::as_deref), expected, "{reasons:?} {fresh:?}");
+        }
+    }
+
+    #[test]
+    fn a_deferral_waits_for_every_node_it_rests_on_and_an_approval_for_none() {
+        let by = || NotOwned { node: node("a"), sources: vec![Source::Node], any: false };
+        let not_owned = [
+            DeferReason::NameNotOwned("x".parse().unwrap(), by()),
+            DeferReason::AddressNotOwned(IpAddr::from([192, 0, 2, 1]), by()),
+            DeferReason::NotAControlPlaneNode(San::Ip(IpAddr::from([192, 0, 2, 1])), node("a")),
+            missing("a"),
+        ];
+        for reason in not_owned {
+            let verdict = defer([unresolved("x"), reason]);
+            assert_eq!(rest(&verdict, &["b"]).each_ref().map(Option::as_deref), [Some("a"); 2]);
+            assert_eq!(rest(&verdict, &["a"]), [None, None]);
+        }
+        assert_eq!(rest(&defer([missing("a"), missing("b")]), &["a"])[0].as_deref(), Some("b"));
+        let sure = [DeferReason::NoRuleMatched(node("a")), DeferReason::Left(other("b"))];
+        let approval = Approval { node: node("a"), evidence: Vec::new() };
+        for verdict in [defer(sure), Verdict::Approve(approval), Verdict::Ignore(IgnoreReason::OtherSigner)] {
+            assert_eq!(rest(&verdict, &[]), [None, None]);
+        }
+    }
+
+    #[test]
+    fn names_are_looked_up_where_nothing_else_is_in_the_way() {
+        let names = |verdict| {
+            Evaluation::new(None, verdict).to_resolve().map(|name| name.as_str().to_owned()).collect::<Vec<_>>()
+        };
+        let no_inventory = DeferReason::SourceUnavailable(Unavailable::NoInventory);
+        assert_eq!(names(defer([unresolved("x"), unresolved("y.example.com")])), ["x", "y.example.com"]);
+        assert!(names(defer([missing("a"), no_inventory])).is_empty());
+        assert!(names(Verdict::Deny(NonEmpty::one(DenyReason::BadSignature))).is_empty());
+    }
+}

@@ -108,3 +108,104 @@ fn address(bytes: &[u8]) -> String {
     let address = v4.or_else(|_| <[u8; 16]>::try_from(bytes).map(IpAddr::from));
     address.map_or_else(|_| format!("{} bytes", bytes.len()), |address| address.to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use x509_cert::attr::Attribute;
+    use x509_cert::der::asn1::{Any, BitString, Ia5String, OctetString, SetOfVec};
+    use x509_cert::der::pem::LineEnding;
+    use x509_cert::der::{Encode as _, EncodePem as _};
+    use x509_cert::ext::Extension;
+    use x509_cert::request::{CertReqInfo, Version};
+    use x509_cert::spki::{AlgorithmIdentifierOwned, SubjectPublicKeyInfoOwned};
+
+    use super::*;
+
+    fn oid(text: &str) -> ObjectIdentifier {
+        text.parse().unwrap()
+    }
+
+    fn extension(id: &str, value: &[u8]) -> Extension {
+        Extension { extn_id: oid(id), critical: false, extn_value: OctetString::new(value).unwrap() }
+    }
+
+    /// A request with an Ed25519 key for these names, and with all else that nobody may ask for.
+    fn request(names: Vec<GeneralName>) -> Vec<u8> {
+        let names = SubjectAltName(names).to_der().unwrap();
+        let extensions = vec![
+            extension("2.5.29.17", &names),
+            extension("2.5.29.17", b"junk"),
+            // What reads like names, and goes by another name.
+            extension("2.5.29.18", &names),
+            extension("2.5.29.19", &[0x30, 0]),
+        ];
+        let password = Any::encode_from(&Ia5String::new("secret").unwrap()).unwrap();
+        let challenge =
+            Attribute { oid: oid("1.2.840.113549.1.9.7"), values: SetOfVec::try_from(vec![password]).unwrap() };
+        let attributes = vec![ExtensionReq(extensions).try_into().unwrap(), challenge];
+        let algorithm = |id| AlgorithmIdentifierOwned { oid: oid(id), parameters: None };
+        let info = CertReqInfo {
+            version: Version::V1,
+            subject: "CN=system:node:a,O=system:nodes".parse().unwrap(),
+            public_key: SubjectPublicKeyInfoOwned {
+                algorithm: algorithm("1.3.101.112"),
+                subject_public_key: BitString::from_bytes(&[1; 32]).unwrap(),
+            },
+            attributes: attributes.try_into().unwrap(),
+        };
+        let signature = BitString::from_bytes(&[0; 64]).unwrap();
+        let request = CertReq { info, algorithm: algorithm("1.2.840.10045.4.3.2"), signature };
+        request.to_pem(LineEnding::LF).unwrap().into_bytes()
+    }
+
+    fn address(bytes: &[u8]) -> GeneralName {
+        GeneralName::IpAddress(OctetString::new(bytes).unwrap())
+    }
+
+    #[test]
+    fn shows_what_is_asked_for_whether_anybody_may_have_it_or_not() {
+        let ia5 = |text| Ia5String::new(text).unwrap();
+        let names = vec![
+            GeneralName::DnsName(ia5("a.example.com")),
+            GeneralName::DnsName(ia5("*.example.com")),
+            address(&[192, 0, 2, 1]),
+            address(&[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 192, 0, 2, 1]),
+            address(&[1, 2, 3, 4, 5]),
+            GeneralName::Rfc822Name(ia5("a@example.com")),
+            GeneralName::UniformResourceIdentifier(ia5("spiffe://a")),
+            GeneralName::DirectoryName("CN=a".parse().unwrap()),
+            GeneralName::RegisteredId(oid("1.2.3")),
+        ];
+        let decoded = Decoded::read(&request(names).into()).unwrap();
+        assert_eq!(decoded.subject, "CN=system:node:a,O=system:nodes");
+        assert_eq!(
+            (decoded.key.as_str(), decoded.signature.as_str()),
+            ("ed25519", "ECDSA with SHA-256 (1.2.840.10045.4.3.2)")
+        );
+        assert_eq!(
+            decoded.others,
+            ["attribute 1.2.840.113549.1.9.7", "extension 2.5.29.17", "extension 2.5.29.18", "extension 2.5.29.19"]
+        );
+        let names = decoded.names.iter().map(|it| (it.kind, it.text.as_str(), it.san.is_ok()));
+        assert_eq!(
+            names.collect::<Vec<_>>(),
+            [
+                ("dNSName", "a.example.com", true),
+                ("dNSName", "*.example.com", false),
+                ("iPAddress", "192.0.2.1", true),
+                ("iPAddress", "::ffff:192.0.2.1", false),
+                ("iPAddress", "5 bytes", false),
+                ("rfc822Name", "a@example.com", false),
+                ("uniformResourceIdentifier", "spiffe://a", false),
+                ("directoryName", "CN=a", false),
+                ("registeredID", "1.2.3", false),
+            ]
+        );
+    }
+
+    #[test]
+    fn shows_nothing_of_what_cannot_be_read() {
+        assert_eq!(Decoded::read(&b"junk".to_vec().into()), None);
+        assert_eq!(Decoded::read(&RequestBytes::TooLong(20_000)), None);
+    }
+}
