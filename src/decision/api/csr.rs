@@ -151,3 +151,72 @@ super::resource!(
     "CertificateSigningRequest",
     "certificatesigningrequests"
 );
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn csr(request: Vec<u8>, status: &Value) -> CertificateSigningRequest {
+        let csr = json!({
+            "metadata": {"name": "a", "creationTimestamp": "2026-01-02T03:04:05Z"},
+            "spec": {"request": ByteString(request), "signerName": KUBELET_SERVING},
+            "status": status,
+        });
+        serde_json::from_value(csr).unwrap()
+    }
+
+    #[test]
+    fn a_request_is_kept_up_to_sixteen_kibibytes() {
+        let request = |length| csr(vec![0; length], &json!({})).spec.request;
+        assert_eq!(request(16_384), RequestBytes::Pem(vec![0; 16_384]));
+        assert_eq!(request(16_385), RequestBytes::TooLong(16_385));
+    }
+
+    #[test]
+    fn only_three_conditions_decide_whatever_their_status() {
+        for (type_, decides) in [("Approved", true), ("Denied", true), ("Failed", true), ("Expiring", false)] {
+            let csr = csr(Vec::new(), &json!({"conditions": [{"type": type_, "status": "False"}]}));
+            assert_eq!((csr.has_condition(type_), csr.is_decided()), (true, decides), "{type_}");
+        }
+        assert!(!csr(Vec::new(), &json!({})).is_decided());
+    }
+
+    #[test]
+    fn a_certificate_is_issued_where_there_is_any_text() {
+        let issued = |status| csr(Vec::new(), &status).status.issued;
+        assert!(issued(json!({"certificate": "LS0t"})));
+        for status in [json!({"certificate": ""}), json!({"certificate": null}), json!({})] {
+            assert!(!issued(status));
+        }
+    }
+
+    #[test]
+    fn tells_when_it_was_created() {
+        assert_eq!(csr(Vec::new(), &json!({})).created(), "2026-01-02T03:04:05Z".parse().unwrap());
+    }
+
+    #[test]
+    fn a_spec_takes_no_more_memory_than_it_needs() {
+        let roomy = || String::with_capacity(100);
+        let list = || {
+            let mut list = Vec::with_capacity(100);
+            list.push(roomy());
+            list
+        };
+        let mut spec = Spec {
+            request: RequestBytes::Pem(Vec::with_capacity(100)),
+            signer_name: roomy(),
+            username: roomy(),
+            groups: list(),
+            usages: list(),
+            expiration_seconds: None,
+        };
+        spec.shrink();
+        let RequestBytes::Pem(pem) = &spec.request else { panic!("{:?}", spec.request) };
+        let texts = [&spec.signer_name, &spec.username, &spec.groups[0], &spec.usages[0]];
+        assert_eq!((pem.capacity(), texts.map(String::capacity)), (0, [0; 4]));
+        assert_eq!((spec.groups.capacity(), spec.usages.capacity()), (1, 1));
+    }
+}

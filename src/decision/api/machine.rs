@@ -70,3 +70,23 @@ impl Resource for Machine {
         &mut self.metadata
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use kube_core::{GroupVersionKind, ResourceExt as _};
+
+    use super::*;
+
+    #[test]
+    fn a_machine_is_of_the_kind_it_is_asked_for_as() {
+        let kind = GroupVersionKind::gvk("cluster.x-k8s.io", "v1beta2", "Machine");
+        let resource = ApiResource::from_gvk_with_plural(&kind, "machines");
+        assert_eq!((Machine::kind(&resource), Machine::plural(&resource)), ("Machine".into(), "machines".into()));
+        assert_eq!(Machine::api_version(&resource), "cluster.x-k8s.io/v1beta2");
+        assert_eq!(Machine::url_path(&resource, Some("a")), "/apis/cluster.x-k8s.io/v1beta2/namespaces/a/machines");
+        let mut machine: Machine = serde_json::from_str(r#"{"metadata": {"name": "m", "uid": "1"}}"#).unwrap();
+        assert_eq!(machine.uid().as_deref(), Some("1"));
+        machine.meta_mut().uid = Some("2".to_owned());
+        assert_eq!(machine.metadata.uid.as_deref(), Some("2"));
+    }
+}

@@ -133,3 +133,33 @@ super::resource!(ServiceCidr, ClusterResourceScope, "networking.k8s.io", "v1", "
 super::resource!(EndpointSlice, NamespaceResourceScope, "discovery.k8s.io", "v1", "EndpointSlice", "endpointslices");
 super::resource!(Service, NamespaceResourceScope, "", "v1", "Service", "services");
 super::resource!(ConfigMap, NamespaceResourceScope, "", "v1", "ConfigMap", "configmaps");
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_api_servers_endpoints_are_those_of_one_service_in_one_namespace() {
+        let is_of_api_server = |namespace: &str, label: &str, value: &str| {
+            let slice = json!({"metadata": {"namespace": namespace, "labels": {"a": "b", label: value}}});
+            serde_json::from_value::<EndpointSlice>(slice).unwrap().is_of_api_server()
+        };
+        assert!(is_of_api_server("default", "kubernetes.io/service-name", "kubernetes"));
+        assert!(!is_of_api_server("team", "kubernetes.io/service-name", "kubernetes"));
+        assert!(!is_of_api_server("default", "kubernetes.io/service-name", "vault"));
+        assert!(!is_of_api_server("default", "service-name", "kubernetes"));
+    }
+
+    #[test]
+    fn nodes_join_with_one_config_map_in_one_namespace() {
+        let is_cluster_info = |namespace: &str, name: &str| {
+            let map = json!({"metadata": {"namespace": namespace, "name": name}});
+            serde_json::from_value::<ConfigMap>(map).unwrap().is_cluster_info()
+        };
+        assert!(is_cluster_info("kube-public", "cluster-info"));
+        assert!(!is_cluster_info("team", "cluster-info"));
+        assert!(!is_cluster_info("kube-public", "kube-root-ca.crt"));
+    }
+}
