@@ -313,7 +313,8 @@ mod tests {
     #[test]
     fn the_shortest_policy_enforces_one_rule_for_every_node() {
         let policy = Policy::load(MINIMAL.as_bytes()).unwrap();
-        assert_eq!((policy.mode(), policy.sha256().len()), (Mode::Enforce, 64));
+        assert_eq!((policy.mode(), policy.mode().to_string().as_str()), (Mode::Enforce, "enforce"));
+        assert_eq!(policy.sha256().len(), 64);
         assert!(!policy.protects_load_balancers());
         let rule = policy.rules().next().unwrap();
         assert_eq!((rule.name(), rule.on_violation(), rule.approvals_per_hour()), ("all", Refusal::Deny, 120));
@@ -484,7 +485,7 @@ rules:
 "#;
         let policy = Policy::load(text.as_bytes()).unwrap();
         let rule = policy.rules().next().unwrap();
-        assert_eq!(policy.mode(), Mode::Audit);
+        assert_eq!((policy.mode(), policy.mode().to_string().as_str()), (Mode::Audit, "audit"));
         assert!(policy.protects_load_balancers());
         assert!(policy.asks(Source::Inventory) && policy.asks(Source::Node) && !policy.asks(Source::Machine));
         assert_eq!(policy.on_superseded(), Refusal::Leave);

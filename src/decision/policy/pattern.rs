@@ -179,6 +179,8 @@ mod tests {
             ("*.example.com", "a.example.com", true),
             ("*.example.com", "a.b.example.com", false),
             ("*.example.com", "example.com", false),
+            ("*.example.com", "a.example.org", false),
+            ("ip-*.internal", "worker-1.internal", false),
             ("ip-*.*.internal", "ip-10-0-0-1.eu.internal", true),
             ("kubelet-{node}", "kubelet-worker-1", true),
             ("kubelet-{node}", "kubelet-worker-1.a", false),
