@@ -344,6 +344,19 @@ mod tests {
     }
 
     #[test]
+    fn says_where_a_mistake_is_behind_what_is_written_once_and_used_twice() {
+        let text =
+            "apiVersion: countersign/v1\nkind: ServingPolicy\nrules:\n- &a {name: a}\n- *a\n- {name: b, keys: []}\n";
+        assert_eq!(
+            errors(text),
+            [
+                "line 5, column 3: rules[1].name: \"a\" is the name of two rules",
+                "line 6, column 13: rules[2].keys: an empty list allows no key; leave it out to allow all",
+            ]
+        );
+    }
+
+    #[test]
     fn refuses_what_makes_no_sense() {
         let cases = [
             ("- name: all", "line 5, column 3: rules[1].name: \"all\" is the name of two rules"),
@@ -448,6 +461,9 @@ mod tests {
     fn refuses_files_that_are_no_policy() {
         assert_eq!(errors(""), ["the file is empty"]);
         assert_eq!(errors(&" ".repeat(2_000_000)), ["the file has 2000000 bytes; 1048576 are allowed"]);
+        let long = |length: usize| MINIMAL.to_owned() + &"#".repeat(length - MINIMAL.len());
+        assert!(Policy::load(long(1_048_576).as_bytes()).is_ok());
+        assert_eq!(errors(&long(1_048_577)), ["the file has 1048577 bytes; 1048576 are allowed"]);
         assert!(errors("rules: [").first().unwrap().starts_with("line "));
         assert!(errors(&format!("{MINIMAL}---\n{MINIMAL}")).first().unwrap().contains("more than one document"));
         assert!(errors(&MINIMAL.replace("v1", "v2")).first().unwrap().contains("unknown variant `countersign/v2`"));

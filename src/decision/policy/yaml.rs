@@ -343,3 +343,22 @@ fn end(levels: &mut [Level], path: &mut FieldPath) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_there_is_taken_out() {
+        let mut value: Value = serde_yaml::from_str("{a: [{b: 1}, 2]}").unwrap();
+        let root = FieldPath::default();
+        let list = root.key("a");
+        for path in [&root, &root.index(0), &root.key("b"), &list.index(2), &list.index(0).key("a"), &list.key("b")] {
+            assert!(!remove(&mut value, &path.0), "{path}");
+        }
+        for (path, rest) in [(list.index(1), "{a: [{b: 1}]}"), (list.index(0).key("b"), "{a: [{}]}"), (list, "{}")] {
+            assert!(remove(&mut value, &path.0), "{path}");
+            assert_eq!(value, serde_yaml::from_str::<Value>(rest).unwrap(), "{path}");
+        }
+    }
+}

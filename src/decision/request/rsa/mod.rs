@@ -80,7 +80,7 @@ fn remainders(modulus: &[u64]) -> impl Iterator<Item = (u64, u64)> {
 fn is_roca(modulus: &[u64]) -> bool {
     remainders(modulus)
         .take_while(|&(prime, _)| prime <= ROCA_LAST_PRIME)
-        .all(|(prime, remainder)| is_power(ROCA_GENERATOR % prime, remainder, prime))
+        .all(|(prime, remainder)| is_power(ROCA_GENERATOR, remainder, prime))
 }
 
 /// Whether a number is a power of `generator` modulo a prime.
@@ -335,7 +335,7 @@ mod tests {
     fn powers_are_those_of_the_generator() {
         // 65537 is 10 modulo 11, whose powers are 1 and 10, and 3 modulo 7, whose powers are all but 0.
         let powers =
-            |prime: u64| (0..prime).filter(|&number| is_power(65_537 % prime, number, prime)).collect::<Vec<_>>();
+            |prime: u64| (0..prime).filter(|&number| is_power(ROCA_GENERATOR, number, prime)).collect::<Vec<_>>();
         assert_eq!(powers(11), [1, 10]);
         assert_eq!(powers(7), [1, 2, 3, 4, 5, 6]);
         // The orders of 65537 modulo the primes, multiplied up, give the chance of an accident: about 2^-27.8.
