@@ -82,12 +82,15 @@ mod tests {
         let service = serde_json::json!({
             "metadata": {
                 "name": "a", "namespace": "b", "uid": "c", "resourceVersion": "1", "labels": {"d": "e"},
+                "creationTimestamp": "2026-01-01T00:00:00Z", "deletionTimestamp": "2026-01-02T00:00:00Z",
                 "annotations": {"f": "g"}, "managedFields": [{"manager": "h"}],
             },
         });
         let metadata = serde_json::from_value::<Service>(service).unwrap().metadata;
         assert_eq!((metadata.name.as_deref(), metadata.namespace.as_deref()), (Some("a"), Some("b")));
         assert_eq!((metadata.uid.as_deref(), metadata.resource_version.as_deref()), (Some("c"), Some("1")));
+        let times = [metadata.creation_timestamp, metadata.deletion_timestamp].map(|time| time.unwrap().0);
+        assert_eq!(times.map(|time| time.to_string()), ["2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z"]);
         assert!(metadata.labels.is_some() && metadata.annotations.is_none() && metadata.managed_fields.is_none());
     }
 }

@@ -337,6 +337,8 @@ fn approval(request: &ServingRequest, evidence: &Evidence<'_>, rule: &Rule) -> A
 
 #[cfg(test)]
 mod tests {
+    use std::net::IpAddr;
+
     use super::*;
     use crate::verdict::IgnoreReason;
 

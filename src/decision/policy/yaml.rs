@@ -195,7 +195,6 @@ pub fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<File<T>, Vec<Problem>> 
             Err(error) => {
                 let path = FieldPath::of(error.path());
                 let message = suggest(&plain(&error.into_inner()));
-                let (path, message) = unknown_field(path, message);
                 let done = !remove(&mut rest, &path.0);
                 let path = path.before(&removed);
                 problems.push(Problem { place: place(&places, &path), path: path.clone(), message });
@@ -219,14 +218,6 @@ fn plain(error: &serde_yaml::Error) -> String {
     match error.location() {
         Some(place) => text.replace(&format!(" at line {} column {}", place.line(), place.column()), ""),
         None => text,
-    }
-}
-
-/// The path of an unknown field ends with the field, however far the library has followed it.
-fn unknown_field(path: FieldPath, message: String) -> (FieldPath, String) {
-    match message.strip_prefix("unknown field `").and_then(|rest| rest.split_once('`')) {
-        Some((field, _)) if path.0.last() != Some(&Step::Key(field.to_owned())) => (path.key(field), message),
-        Some(_) | None => (path, message),
     }
 }
 
@@ -347,6 +338,27 @@ fn end(levels: &mut [Level], path: &mut FieldPath) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn tells_a_file_that_is_wrong_as_a_whole_once_and_no_more_than_32_mistakes() {
+        #[derive(Debug, serde::Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Named {
+            #[allow(dead_code, reason = "only read")]
+            name: String,
+        }
+
+        let problems = |text: &str| read::<Named>(text.as_bytes()).map(|_| ()).unwrap_err();
+        assert_eq!(problems("{}").iter().map(ToString::to_string).collect::<Vec<_>>(), ["missing field `name`"]);
+        let wrong: Vec<String> = (0..40).map(|position| format!("field{position}: 1\n")).collect();
+        assert_eq!(problems(&wrong.concat()).len(), 32);
+    }
+
+    #[test]
+    fn a_path_within_another_follows_it() {
+        let (outer, inner) = (FieldPath::default().key("policy"), FieldPath::default().key("rules").index(0));
+        assert_eq!(outer.join(&inner).to_string(), "policy.rules[0]");
+    }
 
     #[test]
     fn only_what_is_there_is_taken_out() {
