@@ -82,7 +82,9 @@ where
                 Some(mut page) => (&mut page.answer).await??,
                 None => read(inner, request).await?,
             };
-            if let Some(token) = next_token(answer.body())
+            // An error has a token where a list expired, for those who go on with what is not of one moment.
+            if answer.status().is_success()
+                && let Some(token) = next_token(answer.body())
                 && let Ok(uri) = format!("{list}{CONTINUE}{token}").parse::<Uri>()
             {
                 let mut request = Request::new(Body::empty());
@@ -177,6 +179,7 @@ mod tests {
     struct Server {
         asked: Mutex<Vec<String>>,
         again: Notify,
+        expired: bool,
     }
 
     impl Server {
@@ -184,7 +187,11 @@ mod tests {
             let server = self.clone();
             let service = tower::service_fn(move |request: Request<Body>| {
                 let server = server.clone();
-                async move { Ok::<_, BoxError>(Response::new(Full::new(server.answer(&request)).map_err(BoxError::from))) }
+                let status = if server.expired { 410 } else { 200 };
+                async move {
+                    let body = Full::new(server.answer(&request)).map_err(BoxError::from);
+                    Ok::<_, BoxError>(Response::builder().status(status).body(body)?)
+                }
             });
             Client::new(ReadAhead.layer(service), "default")
         }
@@ -242,6 +249,14 @@ mod tests {
         assert_eq!(page(&client, Some("3")).await, None);
         let first_twice = ["&limit=1", "&limit=1&continue=2", "&limit=1", "&limit=1&continue=2", "&limit=1&continue=3"];
         assert_eq!(*server.asked.lock(), first_twice);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_is_asked_for_after_an_error() {
+        let server = Arc::new(Server { expired: true, ..Server::default() });
+        let api = Api::<Node>::all(server.client());
+        assert!(api.list(&ListParams::default().limit(1)).await.is_err());
+        assert!(timeout(Duration::from_mins(1), server.asked(2)).await.is_err());
     }
 
     #[test]
