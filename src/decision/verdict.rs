@@ -523,3 +523,31 @@ impl<T: fmt::Display> fmt::Display for NonEmpty<T> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_approval_tells_what_has_the_same_sources_together() {
+        let name = |name: &str| San::Dns(name.parse().unwrap());
+        let evidence = vec![
+            (name("a"), vec![Source::Node]),
+            (San::Ip(IpAddr::from([192, 0, 2, 1])), vec![Source::Node, Source::Inventory]),
+            (name("b"), vec![Source::Node]),
+        ];
+        let approval = Approval { node: "a".parse().unwrap(), evidence };
+        assert_eq!(
+            approval.to_string(),
+            "a, b: listed in status.addresses of Node a; 192.0.2.1: listed in status.addresses of Node a and the inventory"
+        );
+    }
+
+    #[test]
+    fn counts_the_reasons_that_a_message_leaves_out() {
+        let reasons = |count| NonEmpty::from_vec(vec!["x"; count]).unwrap().to_string();
+        assert_eq!(reasons(1), "x");
+        assert_eq!(reasons(8), "x; x; x; x; x; x; x; x");
+        assert_eq!(reasons(9), "x; x; x; x; x; x; x; x; and 1 more");
+    }
+}

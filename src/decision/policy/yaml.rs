@@ -340,7 +340,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tells_a_file_that_is_wrong_as_a_whole_once_and_no_more_than_32_mistakes() {
+    fn tells_each_mistake_once_and_no_more_than_32() {
         #[derive(Debug, serde::Deserialize)]
         #[serde(deny_unknown_fields)]
         struct Named {
@@ -352,6 +352,12 @@ mod tests {
         assert_eq!(problems("{}").iter().map(ToString::to_string).collect::<Vec<_>>(), ["missing field `name`"]);
         let wrong: Vec<String> = (0..40).map(|position| format!("field{position}: 1\n")).collect();
         assert_eq!(problems(&wrong.concat()).len(), 32);
+        let error = FileError::new(problems("{name: n, x: 1, y: 2}"));
+        assert_eq!(
+            error.to_string(),
+            "line 1, column 11: x: unknown field `x`, expected `name`; line 1, column 17: y: unknown field `y`, \
+             expected `name`"
+        );
     }
 
     #[test]
