@@ -116,17 +116,39 @@ fn refuses_padding_in_any_line_but_the_last() {
     }
 }
 
+/// A request of more than 32 lines, the last of which stands for this many bytes, at most 48.
+fn with_last_line_of(bytes: usize) -> Vec<u8> {
+    // Names and signatures differ in length, so that it comes in time.
+    let mut ders = (1..=48).cycle().map(|length| {
+        let names = (0..40).map(|n| dns(format!("name-{n}.a-long-domain.example.com")));
+        let names = names.chain([dns("a".repeat(length))]).collect();
+        sign(&with_sans(&SHARED, names), &SHARED).bytes()
+    });
+    let der = ders.find(|der| der.len() % 48 == bytes % 48).unwrap();
+    denied(&Csr::with_request(pem(&der)), &["TooManySans"], "");
+    der
+}
+
 #[test]
 fn refuses_the_same_bytes_with_padding_in_between() {
-    let names = (0..40).map(|n| dns(format!("name-{n}.a-long-domain.example.com"))).collect();
-    let der = sign(&with_sans(&SHARED, names), &SHARED).bytes();
     let body = |der: &[u8]| pem(der).lines().filter(|line| !line.starts_with('-')).collect::<Vec<_>>().join("\n");
-    for whole in (48..der.len()).step_by(48) {
-        for padding in [1, 2] {
-            let (first, second) = der.split_at(whole - padding);
-            let text = with_body(&pem(&der), |_| format!("{}\n{}\n", body(first), body(second)));
-            denied(&Csr::with_request(text), &["MalformedRequest"], NOT_ONE_BLOCK);
+    for last in [1, 24, 47, 48] {
+        let der = with_last_line_of(last);
+        for whole in (48..der.len()).step_by(48) {
+            for padding in [1, 2] {
+                let (first, second) = der.split_at(whole - padding);
+                let text = with_body(&pem(&der), |_| format!("{}\n{}\n", body(first), body(second)));
+                denied(&Csr::with_request(text), &["MalformedRequest"], NOT_ONE_BLOCK);
+            }
         }
+    }
+}
+
+#[test]
+fn refuses_an_empty_line_behind_the_last_however_long_that_is() {
+    for last in [1, 24, 47, 48] {
+        let text = with_body(&pem(&with_last_line_of(last)), |body| format!("{body}\n"));
+        denied(&Csr::with_request(text), &["MalformedRequest"], NOT_ONE_BLOCK);
     }
 }
 
