@@ -106,7 +106,7 @@ pub fn evaluate<'p>(reading: &Reading, facts: &Facts<'_>, policy: &'p Policy) ->
             if let Some(node) = &refused.node {
                 return evaluate_of_node(node, Err(refused), facts, policy);
             }
-            let reasons = refused_reasons(refused, facts, policy);
+            let reasons = refused_reasons(refused, None, facts, policy);
             Evaluation::new(None, refuse(reasons, facts.superseded, policy.other_requestors, policy.superseded))
         }
     }
@@ -128,7 +128,7 @@ fn evaluate_of_node<'p>(
     };
     let verdict = match request {
         Err(refused) => {
-            let reasons = refused_reasons(refused, facts, policy);
+            let reasons = refused_reasons(refused, record, facts, policy);
             refuse(reasons, facts.superseded, rule.on_violation(), policy.superseded)
         }
         Ok(request) => evaluate_serving(request, record, facts, policy, rule),
@@ -137,10 +137,14 @@ fn evaluate_of_node<'p>(
 }
 
 /// Everything that is wrong with a request that is wrong in itself.
-fn refused_reasons(refused: &RefusedRequest, facts: &Facts<'_>, policy: &Policy) -> NonEmpty<DenyReason> {
+fn refused_reasons(
+    refused: &RefusedRequest,
+    record: Option<&NodeRecord>,
+    facts: &Facts<'_>,
+    policy: &Policy,
+) -> NonEmpty<DenyReason> {
     let mut reasons = refused.reasons.clone();
-    let node = refused.node.as_ref().map(|node| (node, facts.nodes.get(node)));
-    reasons.extend(takings(&refused.sans, node, facts, policy));
+    reasons.extend(takings(&refused.sans, refused.node.as_ref(), record, facts, policy));
     reasons
 }
 
@@ -158,7 +162,7 @@ fn evaluate_serving(
         Some(_) | None => (Vec::new(), Vec::new()),
     };
     violations.extend(failed);
-    violations.extend(takings(request.sans(), Some((request.node(), record)), facts, policy));
+    violations.extend(takings(request.sans(), Some(request.node()), record, facts, policy));
     if let Some(reasons) = NonEmpty::from_vec(violations) {
         return refuse(reasons, facts.superseded, rule.on_violation(), policy.superseded);
     }
@@ -204,14 +208,14 @@ fn refuse_all(reasons: NonEmpty<DenyReason>, refusal: Refusal) -> Verdict {
     }
 }
 
-/// Names and addresses that can never be the node's: protected ones, and the names of other Nodes.
+/// Names and addresses that can never be the node's: protected ones, and the names of other Nodes. `own` is its Node.
 fn takings(
     sans: &[San],
-    node: Option<(&NodeName, Option<&NodeRecord>)>,
+    node: Option<&NodeName>,
+    own: Option<&NodeRecord>,
     facts: &Facts<'_>,
     policy: &Policy,
 ) -> Vec<DenyReason> {
-    let own = node.and_then(|(_, record)| record);
     let protected = sans.iter().filter_map(|san| {
         let protection = policy.protected.protect(san).or_else(|| match san {
             San::Dns(name) => facts.protected.name(name),
@@ -231,7 +235,7 @@ fn takings(
         })
     });
     let mut reasons: Vec<DenyReason> = protected.collect();
-    if let Some((node, _)) = node {
+    if let Some(node) = node {
         let others = sans.iter().filter_map(|san| facts.nodes.other_named(san, node));
         reasons.extend(others.cloned().map(DenyReason::NameOfAnotherNode));
     }
@@ -239,10 +243,9 @@ fn takings(
 }
 
 /// Whether the operator's inventory or a Machine, which no node can write, says that it is this node's.
-fn settled(san: &San, node: &NodeName, facts: &Facts<'_>) -> bool {
-    let by_inventory = facts.inventory.is_some_and(|inventory| inventory.owner(san) == Some(node));
-    let by_machine = || facts.nodes.get(node).is_some_and(|record| facts.machines.vouch(record, san));
-    by_inventory || by_machine()
+fn settled(san: &San, record: &NodeRecord, facts: &Facts<'_>) -> bool {
+    let by_inventory = facts.inventory.is_some_and(|inventory| inventory.owner(san) == Some(record.name()));
+    by_inventory || facts.machines.vouch(record, san)
 }
 
 /// What is not right yet.
@@ -258,7 +261,7 @@ fn doubts(request: &ServingRequest, evidence: &Evidence<'_>, facts: &Facts<'_>, 
             reasons.push(DeferReason::NotAControlPlaneNode(san.clone(), node.clone()));
         }
     }
-    reasons.extend(request.sans().iter().filter_map(|san| contested(san, node, facts)));
+    reasons.extend(request.sans().iter().filter_map(|san| contested(san, evidence.record, facts)));
     let (sources, _) = rule.sources();
     if sources.contains(&Source::Inventory) && facts.inventory.is_none() {
         reasons.push(DeferReason::SourceUnavailable(Unavailable::NoInventory));
@@ -313,15 +316,15 @@ fn not_owned(san: &San, node: &NodeName, evidence: &Evidence<'_>, rule: &Rule) -
 }
 
 /// Whether another Node stands in the way.
-fn contested(san: &San, node: &NodeName, facts: &Facts<'_>) -> Option<DeferReason> {
-    let claims = facts.nodes.claims();
+fn contested(san: &San, record: &NodeRecord, facts: &Facts<'_>) -> Option<DeferReason> {
+    let (node, claims) = (record.name(), facts.nodes.claims());
     let range = san.as_ip().and_then(|address| claims.pod_range(address, Some(node)));
     let contest = claims.contest(san, node).or(match range {
         Some(PodRange::Unknown(_, other)) => Some(Contest::Unknown(other)),
         Some(PodRange::Within(range, other)) => Some(Contest::Pods(range, other)),
         None => None,
     })?;
-    if settled(san, node, facts) { None } else { Some(DeferReason::ClaimedByAnotherNode(san.clone(), contest)) }
+    if settled(san, record, facts) { None } else { Some(DeferReason::ClaimedByAnotherNode(san.clone(), contest)) }
 }
 
 fn approval(request: &ServingRequest, evidence: &Evidence<'_>, rule: &Rule) -> Approval {

@@ -48,6 +48,16 @@ impl<'a> Value<'a> {
         let (whole, _) = bytes.split_at(bytes.len() - rest.len());
         Ok((Self { tag: *tag, content, whole }, rest))
     }
+
+    /// The values within it, if it has this tag.
+    pub(super) fn values(self, part: &'static str, tag: u8) -> Result<Values<'a>, MalformedRequest> {
+        let values = Values { rest: self.content, part };
+        if self.tag == tag {
+            Ok(values)
+        } else {
+            Err(values.not_der(format_args!("a value has the tag {:#04x} in place of {tag:#04x}", self.tag)))
+        }
+    }
 }
 
 /// Values that stand one after another.
@@ -75,11 +85,7 @@ impl<'a> Values<'a> {
 
     /// Those within the next value, which has this tag.
     pub(super) fn within(&mut self, tag: u8) -> Result<Self, MalformedRequest> {
-        let value = self.next()?;
-        if value.tag != tag {
-            return Err(self.not_der(format_args!("a value has the tag {:#04x} in place of {tag:#04x}", value.tag)));
-        }
-        Ok(Self { rest: value.content, part: self.part })
+        self.next()?.values(self.part, tag)
     }
 
     /// The next value, decoded.

@@ -164,30 +164,33 @@ impl<'a> Pkcs10<'a> {
     /// Reads `der`, which outlives the result.
     pub(super) fn from_der(der: &'a [u8]) -> Result<Self, MalformedRequest> {
         let mut request = Values::only(der, REQUEST, SEQUENCE)?;
-        let (signed, algorithm, signature) = (request.next()?.whole, request.next()?.whole, request.decode()?);
+        let (signed, algorithm, signature) = (request.next()?, request.next()?, request.decode()?);
         request.finish()?;
-        let mut info = Values::only(signed, REQUEST, SEQUENCE)?;
+        let mut info = signed.values(REQUEST, SEQUENCE)?;
         if info.next()?.whole != VERSION_0 {
             return Err(MalformedRequest::Der { part: REQUEST, problem: "its version is not 0".to_owned() });
         }
         let subject = subject(info.within(SEQUENCE)?)?;
-        let public_key = info.next()?.whole;
+        let public_key = info.next()?;
         let attributes = info.within(ATTRIBUTES)?;
         info.finish()?;
         let names = requested_names(attributes)?;
 
-        let verification =
-            match (x509::SubjectPublicKeyInfo::from_der(public_key), x509::AlgorithmIdentifier::from_der(algorithm)) {
-                (Ok((&[], key)), Ok((&[], algorithm))) => (key, algorithm),
-                (Ok(_) | Err(_), _) => return Err(MalformedRequest::Ambiguous),
-            };
-        let algorithm = algorithm_of(Values::only(algorithm, REQUEST, SEQUENCE)?)?;
-        let mut public_key = Values::only(public_key, REQUEST, SEQUENCE)?;
+        let by_x509_parser = (
+            x509::SubjectPublicKeyInfo::from_der(public_key.whole),
+            x509::AlgorithmIdentifier::from_der(algorithm.whole),
+        );
+        let verification = match by_x509_parser {
+            (Ok((&[], key)), Ok((&[], algorithm))) => (key, algorithm),
+            (Ok(_) | Err(_), _) => return Err(MalformedRequest::Ambiguous),
+        };
+        let algorithm = algorithm_of(algorithm.values(REQUEST, SEQUENCE)?)?;
+        let mut public_key = public_key.values(REQUEST, SEQUENCE)?;
         let (key_algorithm, key) = (algorithm_of(public_key.within(SEQUENCE)?)?, public_key.decode()?);
         public_key.finish()?;
         let key = whole_bytes(key, "public key")?;
         let signature = whole_bytes(signature, "signature")?;
-        Ok(Self { signed, subject, key_algorithm, key, algorithm, signature, names, verification })
+        Ok(Self { signed: signed.whole, subject, key_algorithm, key, algorithm, signature, names, verification })
     }
 
     /// The relative distinguished names of the subject.
@@ -252,14 +255,13 @@ fn subject(mut rdns: Values<'_>) -> Result<Vec<Rdn<'_>>, MalformedRequest> {
 
 /// The names of the one extension of the one value of the one attribute.
 fn requested_names(attributes: Values<'_>) -> Result<Vec<Name<'_>>, MalformedRequest> {
-    let mut attribute = Values::only(attributes.one(MalformedRequest::Attributes)?.whole, REQUEST, SEQUENCE)?;
+    let mut attribute = attributes.one(MalformedRequest::Attributes)?.values(REQUEST, SEQUENCE)?;
     attribute.expect(ExtensionReq::OID, MalformedRequest::OtherAttribute)?;
     let values = attribute.within(SET)?;
     attribute.finish()?;
 
-    let extensions = Values::only(values.one(MalformedRequest::Values)?.whole, EXTENSION_REQUEST, SEQUENCE)?;
-    let extension = extensions.one(MalformedRequest::Extensions)?.whole;
-    let mut extension = Values::only(extension, EXTENSION_REQUEST, SEQUENCE)?;
+    let extensions = values.one(MalformedRequest::Values)?.values(EXTENSION_REQUEST, SEQUENCE)?;
+    let mut extension = extensions.one(MalformedRequest::Extensions)?.values(EXTENSION_REQUEST, SEQUENCE)?;
     extension.expect(SubjectAltName::OID, MalformedRequest::OtherExtension)?;
     // FALSE is what is meant where nothing stands here, and must not be written (X.690 section 11.5).
     if extension.next_is(BOOLEAN) && !extension.decode::<bool>()? {
