@@ -69,18 +69,18 @@ where
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let next = self.inner.clone();
-        let inner = std::mem::replace(&mut self.inner, next.clone());
         let Some((list, token)) = page(&request) else {
-            return Box::pin(async { Ok(inner.oneshot(request).await?.map(Either::Left)) });
+            let answer = self.inner.call(request);
+            return Box::pin(async { Ok(answer.await?.map(Either::Left)) });
         };
+        let inner = self.inner.clone();
         let ahead = self.pages.lock().remove(list).filter(|page| Some(&*page.token) == token);
         let (list, pages) = (list.to_owned(), self.pages.clone());
         let headers = request.headers().clone();
         Box::pin(async move {
             let answer = match ahead {
                 Some(mut page) => (&mut page.answer).await??,
-                None => read(inner, request).await?,
+                None => read(inner.clone(), request).await?,
             };
             // An error has a token where a list expired, for those who go on with what is not of one moment.
             if answer.status().is_success()
@@ -89,7 +89,7 @@ where
             {
                 let mut request = Request::new(Body::empty());
                 (*request.uri_mut(), *request.headers_mut()) = (uri, headers);
-                pages.lock().insert(list, Page { token, answer: tokio::spawn(read(next, request)) });
+                pages.lock().insert(list, Page { token, answer: tokio::spawn(read(inner, request)) });
                 // What reads this page does not wait meanwhile, and would keep the request from being sent.
                 yield_now().await;
             }
