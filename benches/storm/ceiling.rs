@@ -7,8 +7,8 @@ use anyhow::{Context, Result};
 use serde::Serialize;
 use tokio::task::JoinSet;
 
-use crate::cluster::{Cluster, is_approval};
-use crate::connection::{Approval, Connection};
+use crate::cluster::Cluster;
+use crate::connection::{Approval, Connection, until_ended};
 use crate::harness::audit::Entry;
 use crate::population::{Filed, Population};
 use crate::statistics::{float, median};
@@ -49,10 +49,7 @@ pub async fn measure(cluster: &mut Cluster, backlog: &[Filed], writers: usize) -
     cluster.answered()?;
     let approvals: Arc<[Approval]> = backlog.iter().map(Approval::of).collect();
     let next = Arc::new(AtomicUsize::new(0));
-    let mut connections = Vec::new();
-    for _ in 0..writers {
-        connections.push(Connection::open(cluster).await?);
-    }
+    let connections = Connection::open_all(cluster, writers).await?;
     let mut workers = JoinSet::new();
     for mut connection in connections {
         let (approvals, next) = (approvals.clone(), next.clone());
@@ -63,15 +60,13 @@ pub async fn measure(cluster: &mut Cluster, backlog: &[Filed], writers: usize) -
             anyhow::Ok(())
         });
     }
-    while let Some(ended) = workers.join_next().await {
-        ended??;
-    }
+    until_ended(workers).await?;
     rate(&cluster.answered_until(backlog.len(), |_| true).await?)
 }
 
 /// How many approvals a second there were, from when the first one came to when the last one was answered.
 pub fn rate(entries: &[Entry]) -> Result<f64> {
-    let approvals: Vec<&Entry> = entries.iter().filter(|entry| is_approval(entry)).collect();
+    let approvals: Vec<&Entry> = entries.iter().filter(|entry| entry.is_answer()).collect();
     let first = approvals.iter().map(|entry| entry.received).min().context("no approvals")?;
     let last = approvals.iter().map(|entry| entry.answered).max().context("no approvals")?;
     Ok(float(approvals.len()) / last.duration_since(first).as_secs_f64())

@@ -126,7 +126,7 @@ impl Cluster {
             ensure!(started.elapsed() < PATIENCE, "timed out: {written} of {approvals} requests are approved");
             sleep(PAUSE).await;
             let new = self.answered()?;
-            written += new.iter().filter(|entry| is_approval(entry) && is_meant(entry)).count();
+            written += new.iter().filter(|entry| entry.is_answer() && is_meant(entry)).count();
             entries.extend(new);
         }
         Ok(entries)
@@ -146,11 +146,6 @@ impl Cluster {
         }
         Ok(entries)
     }
-}
-
-/// Whether it wrote an answer.
-pub fn is_approval(entry: &Entry) -> bool {
-    entry.succeeded() && entry.is_about("certificatesigningrequests", "approval")
 }
 
 /// Whether the program asked for it.

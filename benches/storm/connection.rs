@@ -8,6 +8,7 @@ use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue};
 use hyper::{Method, Request, Response};
 use hyper_util::rt::TokioIo;
 use serde_json::json;
+use tokio::task::JoinSet;
 
 use crate::cluster::Cluster;
 use crate::harness::tls;
@@ -52,6 +53,15 @@ impl Connection {
         Ok(Self { sender, host, authorization: HeaderValue::try_from(format!("Bearer {}", cluster.token()))? })
     }
 
+    /// As many of them.
+    pub async fn open_all(cluster: &Cluster, count: usize) -> Result<Vec<Self>> {
+        let mut connections = Vec::new();
+        for _ in 0..count {
+            connections.push(Self::open(cluster).await?);
+        }
+        Ok(connections)
+    }
+
     /// Writes an approval, and waits for the answer.
     pub async fn approve(&mut self, approval: &Approval) -> Result<()> {
         let content = HeaderValue::from_static("application/merge-patch+json");
@@ -94,4 +104,12 @@ impl Connection {
         self.sender.ready().await?;
         Ok(self.sender.send_request(request).await?)
     }
+}
+
+/// Waits until all of them have ended; the first that fails ends the rest.
+pub async fn until_ended<T: 'static>(mut working: JoinSet<Result<T>>) -> Result<()> {
+    while let Some(ended) = working.join_next().await {
+        ended??;
+    }
+    Ok(())
 }

@@ -4,7 +4,7 @@ use anyhow::Result;
 use serde::Serialize;
 
 use crate::ceiling::{self, Setup, rate};
-use crate::cluster::{Cluster, is_approval, is_of_controller};
+use crate::cluster::{Cluster, is_of_controller};
 use crate::harness::audit::Entry;
 use crate::population::Population;
 use crate::usage::{Usage, until_calm};
@@ -59,7 +59,7 @@ impl Asked {
     /// Counts more.
     pub fn add<'a>(&mut self, entries: impl IntoIterator<Item = &'a Entry>) {
         for entry in entries.into_iter().filter(|entry| is_of_controller(entry)) {
-            self.approvals += usize::from(is_approval(entry));
+            self.approvals += usize::from(entry.is_answer());
             let counter = match (entry.verb.as_str(), entry.object_ref.resource.as_str()) {
                 _ if entry.is_about("certificatesigningrequests", "approval") => &mut self.writes,
                 (_, "events") => &mut self.events,
@@ -116,7 +116,7 @@ async fn drain(cluster: &mut Cluster, population: &mut Population) -> Result<Dra
     let cleared = Usage::when_idle(&mut controller).await?;
     cluster.stop(controller).await?;
     // Taking over takes a read of its own, which comes before.
-    let first = entries.iter().filter(|entry| is_approval(entry)).map(|entry| entry.received).min();
+    let first = entries.iter().filter(|entry| entry.is_answer()).map(|entry| entry.received).min();
     let mut asked = Asked::default();
     asked.add(entries.iter().filter(|entry| Some(entry.received) >= first));
     Ok(Drain { rate: rate(&entries)?, idle, waiting, drained, after, cleared, asked })

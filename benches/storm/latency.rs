@@ -1,19 +1,18 @@
 //! How soon requests are approved that come at an even pace, by the program and by a bare worker.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use jiff::Timestamp;
 use kube::Client;
 use serde::Serialize;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
-use crate::cluster::{Cluster, OTHER_SIGNER, is_approval};
-use crate::connection::{Approval, Connection};
+use crate::cluster::{Cluster, OTHER_SIGNER};
+use crate::connection::{Approval, Connection, until_ended};
 use crate::drain::Asked;
-use crate::harness::audit::Entry;
+use crate::harness::audit::{self, Entry};
 use crate::harness::controller::Controller;
 use crate::harness::requests::SIGNER;
 use crate::population::{Population, Ready};
@@ -184,10 +183,7 @@ async fn of_bare_workers(
     let ready = population.prepare(count(rate)?, OTHER_SIGNER)?;
     let expected = ready.len();
     let mut shares: Vec<Vec<(Instant, Ready)>> = std::iter::repeat_with(Vec::new).take(workers).collect();
-    let mut connections = Vec::new();
-    for _ in 0..workers {
-        connections.push(Connection::open(cluster).await?);
-    }
+    let connections = Connection::open_all(cluster, workers).await?;
     let mut due = Instant::now();
     for (number, ready) in ready.into_iter().enumerate() {
         shares.get_mut(number % workers).context("no workers")?.push((due, ready));
@@ -205,9 +201,7 @@ async fn of_bare_workers(
             anyhow::Ok(())
         });
     }
-    while let Some(ended) = working.join_next().await {
-        ended??;
-    }
+    until_ended(working).await?;
     cluster.answered_until(expected, |_| true).await
 }
 
@@ -228,26 +222,21 @@ async fn file_evenly(admin: Client, ready: Vec<Ready>, rate: u32) -> Result<()> 
         filing.spawn(async move { ready.file(&admin).await });
         due += Duration::from_secs(1) / rate;
     }
-    while let Some(filed) = filing.join_next().await {
-        filed??;
-    }
-    Ok(())
+    until_ended(filing).await
 }
 
 /// The seconds from when a request was taken to when its approval was written.
 fn latencies(entries: &[Entry]) -> Result<Vec<f64>> {
-    let is_filed = |entry: &&Entry| entry.is_about("certificatesigningrequests", "") && entry.verb == "create";
-    let filed: HashMap<&str, Timestamp> =
-        entries.iter().filter(is_filed).map(|entry| (entry.object_ref.name.as_str(), entry.answered)).collect();
+    let filed = audit::filings(entries);
     let latency = |entry: &Entry| {
         let filed = filed.get(entry.object_ref.name.as_str()).context("an approval of what nobody filed")?;
-        Ok(entry.answered.duration_since(*filed).as_secs_f64())
+        Ok(entry.answered.duration_since(filed.answered).as_secs_f64())
     };
-    entries.iter().filter(|entry| is_approval(entry)).map(latency).collect()
+    entries.iter().filter(|entry| entry.is_answer()).map(latency).collect()
 }
 
 /// The seconds that the writes took by themselves.
 fn writes(entries: &[Entry]) -> Vec<f64> {
     let seconds = |entry: &Entry| entry.answered.duration_since(entry.received).as_secs_f64();
-    entries.iter().filter(|entry| is_approval(entry)).map(seconds).collect()
+    entries.iter().filter(|entry| entry.is_answer()).map(seconds).collect()
 }

@@ -183,11 +183,7 @@ async fn wait_superseded(admin: &Client, flood: &BTreeMap<String, Time>) -> Resu
 /// When each of these requests was filed, and when it was answered.
 fn lives<'e>(entries: &'e [Entry], names: impl Iterator<Item = &'e String>) -> Result<Vec<(&'e Entry, &'e Entry)>> {
     let answers = audit::answers(entries);
-    let is_filing = |entry: &&Entry| {
-        entry.verb == "create" && entry.succeeded() && entry.is_about("certificatesigningrequests", "")
-    };
-    let filed: BTreeMap<&str, &Entry> =
-        entries.iter().filter(is_filing).map(|entry| (entry.object_ref.name.as_str(), entry)).collect();
+    let filed = audit::filings(entries);
     names
         .map(|name| {
             let created = filed.get(name.as_str()).with_context(|| format!("nobody has filed {name}"))?;

@@ -89,6 +89,16 @@ impl Entry {
         self.object_ref.resource == resource && self.object_ref.subresource == subresource
     }
 
+    /// Whether it has answered a request for a certificate.
+    pub fn is_answer(&self) -> bool {
+        self.succeeded() && self.is_about("certificatesigningrequests", "approval")
+    }
+
+    /// Whether it has filed one.
+    fn is_filing(&self) -> bool {
+        self.succeeded() && self.verb == "create" && self.is_about("certificatesigningrequests", "")
+    }
+
     fn is_answered(&self) -> bool {
         self.stage == "ResponseComplete"
     }
@@ -173,10 +183,15 @@ pub async fn credential_of(client: Client) -> Result<String> {
     extra.get(CREDENTIAL).and_then(|ids| ids.first()).cloned().context("a token without an ID")
 }
 
+/// What has filed each request for a certificate, by the request's name.
+pub fn filings(entries: &[Entry]) -> BTreeMap<&str, &Entry> {
+    entries.iter().filter(|it| it.is_filing()).map(|entry| (entry.object_ref.name.as_str(), entry)).collect()
+}
+
 /// The successful answers to each request for a certificate: who has approved or denied it.
 pub fn answers(entries: &[Entry]) -> BTreeMap<&str, Vec<&Entry>> {
     let mut answers: BTreeMap<&str, Vec<&Entry>> = BTreeMap::new();
-    for entry in entries.iter().filter(|it| it.succeeded() && it.is_about("certificatesigningrequests", "approval")) {
+    for entry in entries.iter().filter(|it| it.is_answer()) {
         answers.entry(&entry.object_ref.name).or_default().push(entry);
     }
     answers
