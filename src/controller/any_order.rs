@@ -38,6 +38,8 @@ nodes:
 - {name: node-2, addresses: [10.0.0.2], dnsNames: [node-2]}
 ";
 const NODES: usize = 6;
+/// Of every request.
+const UID: &str = "1";
 
 /// What happens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,7 +77,7 @@ fn request(number: usize, decided: Option<&str>) -> CertificateSigningRequest {
     static PEMS: LazyLock<Vec<String>> = LazyLock::new(|| (0..NODES).map(pem).collect());
     let conditions: Vec<_> = decided.iter().map(|kind| json!({"type": kind, "status": "True"})).collect();
     serde_json::from_value(json!({
-        "metadata": {"name": format!("csr-{number}"), "uid": "1", "creationTimestamp": "2026-01-01T00:00:00Z"},
+        "metadata": {"name": format!("csr-{number}"), "uid": UID, "creationTimestamp": "2026-01-01T00:00:00Z"},
         "spec": {
             "request": ByteString(PEMS[number].clone().into_bytes()),
             "signerName": "kubernetes.io/kubelet-serving",
@@ -193,7 +195,7 @@ impl World {
                     Plan::Write(answer) => {
                         let kind = answer.decision.condition_type();
                         self.decided.insert(number, kind);
-                        store.set_decided(&name, kind == "Approved");
+                        store.set_decided(&name, UID, kind == "Approved");
                         format!("{kind}: {}", answer.message)
                     }
                     Plan::Wait(waiting) => format!("waits: {}", waiting.message),

@@ -78,10 +78,10 @@ impl Controller {
     }
 
     async fn settle(self: &Arc<Self>, name: &Arc<str>) -> Result<(), ReconcileError> {
-        let Some(reading) = self.read(name) else { return Ok(()) };
+        self.read(name);
         let mut fresh: Vec<(NodeName, Option<NodeRecord>)> = Vec::new();
         let decided = loop {
-            let Some((decided, missing)) = self.decide(name, &reading, &fresh) else { return Ok(()) };
+            let Some((decided, missing)) = self.decide(name, &fresh) else { return Ok(()) };
             match missing {
                 Missing::Nothing => break decided,
                 Missing::Names(names) => {
@@ -104,37 +104,33 @@ impl Controller {
         Ok(())
     }
 
-    /// Reads the request once; its bytes are dropped afterwards.
-    fn read(&self, name: &Arc<str>) -> Option<Arc<Reading>> {
-        let (body, created) = {
+    /// Reads the request, once; its bytes are dropped afterwards.
+    fn read(&self, name: &Arc<str>) {
+        let (spec, created) = {
             let store = self.store.lock();
-            (store.pending(name)?.body.clone(), store.identity(name)?.1)
-        };
-        match body {
-            Body::Read(reading) => Some(reading),
-            Body::Unread(spec) => {
-                let started = Instant::now();
-                let reading = Arc::new(Reading::of_spec(&spec));
-                self.note(|journal| journal.begin(name, created, &spec, &reading));
-                self.metrics.evaluation_seconds.observe(started.elapsed().as_secs_f64());
-                self.store.lock().set_reading(name, &reading);
-                Some(reading)
+            let (Some(pending), Some((_, created))) = (store.pending(name), store.identity(name)) else { return };
+            match &pending.body {
+                Body::Unread(spec) => (spec.clone(), created),
+                Body::Read(_) => return,
             }
-        }
+        };
+        let started = Instant::now();
+        let reading = Reading::of_spec(&spec);
+        self.note(|journal| journal.begin(name, created, &spec, &reading));
+        self.metrics.evaluation_seconds.observe(started.elapsed().as_secs_f64());
+        self.store.lock().set_reading(name, &spec, reading);
     }
 
-    /// Decides on what is known, and says what has to be known before the decision may stand.
-    fn decide(
-        &self,
-        name: &Arc<str>,
-        reading: &Reading,
-        fresh: &[(NodeName, Option<NodeRecord>)],
-    ) -> Option<(Decided, Missing)> {
+    /// Decides on what is known, and says what has to be known before the decision may stand. There is none where the
+    /// request is not pending any more, or is another one of the same name by now, which nobody has read.
+    fn decide(&self, name: &Arc<str>, fresh: &[(NodeName, Option<NodeRecord>)]) -> Option<(Decided, Missing)> {
         let orders = self.orders();
         let down = |watches: &Watches| watches.not_live().into_iter().map(Unavailable::Watch).collect::<Vec<_>>();
         let (unavailable, machines_unavailable) = (down(&self.watched), down(&self.machine_watches));
         let store = self.store.lock();
+        // INVARIANT: what is judged and the version that is answered are of the same object, taken at the same moment.
         let pending = store.pending(name)?.clone();
+        let Body::Read(reading) = &pending.body else { return None };
         let (uid, created) = store.identity(name).map(|(uid, created)| (uid.to_owned(), created))?;
         let facts = Facts {
             now: Timestamp::now(),
@@ -165,7 +161,7 @@ impl Controller {
         let patch = ApprovalPatch::new(answer, &pending.resource_version, &pending.conditions);
         match self.cluster.approve(name, &patch).await {
             Ok(()) => self.written(name, decided, answer),
-            Err(error) if error.is_not_found() => self.store.lock().remove_request(name),
+            Err(error) if error.is_not_found() => self.store.lock().remove_request_of(name, &decided.uid),
             Err(error) if error.is_conflict() => self.look_again(name, decided, answer).await?,
             Err(error) => return Err(error.into()),
         }
@@ -176,7 +172,7 @@ impl Controller {
     /// answer, whose confirmation was lost on the way, it is told now.
     async fn look_again(&self, name: &Arc<str>, decided: &Decided, answer: &Answer) -> Result<(), ReconcileError> {
         let Some(csr) = self.cluster.request(name).await? else {
-            self.store.lock().remove_request(name);
+            self.store.lock().remove_request_of(name, &decided.uid);
             return Ok(());
         };
         let ours = csr.metadata.uid.as_deref() == Some(&decided.uid)
@@ -203,7 +199,7 @@ impl Controller {
         let approved = answer.decision == Decision::Approved;
         {
             let mut store = self.store.lock();
-            store.set_decided(name, approved);
+            store.set_decided(name, &decided.uid, approved);
             if let (true, Some((node, _)), Some(per_hour)) = (approved, &decided.node, decided.per_hour) {
                 store.spend(node, per_hour, Timestamp::now());
             }

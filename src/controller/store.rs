@@ -167,6 +167,13 @@ impl Store {
         self.requests.remove(name);
     }
 
+    /// Forgets a request that no longer exists, unless there is another one of the same name by now.
+    pub(super) fn remove_request_of(&mut self, name: &Arc<str>, uid: &str) {
+        if self.requests.get(name).is_some_and(|entry| entry.uid == uid) {
+            self.remove_request(name);
+        }
+    }
+
     /// Forgets every request but these, which are all that exist.
     pub(super) fn retain_requests(&mut self, names: &HashSet<Arc<str>>) {
         let gone: Vec<Arc<str>> = self.requests.keys().filter(|name| !names.contains(*name)).cloned().collect();
@@ -282,10 +289,12 @@ impl Store {
         self.requests.get(name).map(|entry| (entry.uid.as_str(), entry.created))
     }
 
-    /// Keeps what a request was understood as, and drops its bytes.
-    pub(super) fn set_reading(&mut self, name: &Arc<str>, reading: &Arc<Reading>) {
-        if let Some(pending) = self.pending_mut(name) {
-            pending.body = Body::Read(reading.clone());
+    /// Keeps what a request was understood as, and drops its bytes, if these are still the ones it came with.
+    pub(super) fn set_reading(&mut self, name: &Arc<str>, spec: &Arc<RequestSpec>, reading: Reading) {
+        if let Some(pending) = self.pending_mut(name)
+            && matches!(&pending.body, Body::Unread(unread) if Arc::ptr_eq(unread, spec))
+        {
+            pending.body = Body::Read(Arc::new(reading));
         }
     }
 
@@ -324,12 +333,13 @@ impl Store {
         news
     }
 
-    /// Notes that an answer was written.
-    pub(super) fn set_decided(&mut self, name: &Arc<str>, approved: bool) {
-        self.queue.withdraw(name);
+    /// Notes that an answer was written to the request that has this uid.
+    pub(super) fn set_decided(&mut self, name: &Arc<str>, uid: &str, approved: bool) {
         if let Some(entry) = self.requests.get_mut(name)
+            && entry.uid == uid
             && matches!(entry.phase, Phase::Pending(_))
         {
+            self.queue.withdraw(name);
             entry.phase = if approved { Phase::Approved { issued: false } } else { Phase::Denied };
         }
     }
@@ -419,3 +429,6 @@ impl Pending {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

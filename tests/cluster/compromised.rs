@@ -2,8 +2,10 @@
 //! own, nor delays anybody by claiming it.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
 use k8s_openapi::api::core::v1::Node;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client, ResourceExt};
@@ -12,6 +14,8 @@ use serde_json::json;
 
 use crate::fixture::{Cluster, SOON, alone, shared};
 use crate::harness::control_plane::{ControlPlane, Options};
+use crate::harness::proxy::Proxy;
+use crate::harness::proxy::fault::{Fault, Target};
 use crate::harness::requests::Request;
 use crate::harness::{approval, wait};
 
@@ -21,6 +25,7 @@ pub fn trials() -> Vec<Trial> {
         shared("compromised::may_create_its_node_as_it_likes_and_gets_nothing_by_it", creates_its_node),
         shared("compromised::an_heir_is_served_when_the_other_node_goes", heir),
         alone("compromised::gets_nothing_ahead_of_its_victim_where_there_is_an_inventory", ahead_of_the_victim),
+        alone("compromised::gets_nothing_by_replacing_a_request_while_it_is_judged", replaces_its_request),
         alone("compromised::delays_nobody_by_claiming_everything", delays_nobody),
         alone("compromised::conflicts_survive_a_restart", survives_restart),
         alone("compromised::conflicts_survive_changes_of_leader", survives_changes_of_leader),
@@ -271,4 +276,29 @@ async fn survives_changes_of_leader() -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// How long its Node is being read while the request is replaced: long enough for a busy machine.
+const READ_SLOWLY: Duration = Duration::from_secs(3);
+
+/// Requests are removed by hand, and by the controller manager after a day. A node that waits for that moment may file
+/// another one of the same name while the first is judged, which its Node's state, read afresh, makes right just then.
+async fn replaces_its_request() -> Result<()> {
+    let control_plane = ControlPlane::start(Options::default()).await?;
+    let proxy = Proxy::start(&control_plane).await?;
+    let cluster = Cluster::start_behind(&proxy, control_plane).await?;
+    cluster.node("prey-7", &["prey-7", "10.20.7.1"]).await?;
+    cluster.node("rogue-7", &["rogue-7"]).await?;
+    let thief = Thief::take_over(&cluster, "rogue-7").await?;
+    let named = Request { name: Some("replaced".to_owned()), ..Request::of_node("rogue-7") };
+    let requests: Api<CertificateSigningRequest> = Api::all(cluster.admin());
+
+    proxy.faults().arm(Target::Get, Fault::Late(READ_SLOWLY));
+    named.clone().ip([10, 20, 7, 99]).submit(&thief.client).await?;
+    let read = || proxy.faults().suffered().contains_key("Get Late");
+    wait::until("its Node to be read", SOON, async || Ok(read().then_some(()))).await?;
+    requests.delete("replaced", &DeleteParams::default()).await?;
+    named.dns("prey-7")?.submit(&thief.client).await?;
+    thief.plant(&["rogue-7".to_owned(), "10.20.7.99".to_owned()]).await?;
+    cluster.answer("replaced").await?.ensure_denied("NameOfAnotherNode", "prey-7")
 }
