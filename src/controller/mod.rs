@@ -3,7 +3,7 @@
 //! [`Controller::run`] keeps a few workers on a queue in which nodes take turns (`queue`). A worker reads the
 //! request, asks the decision on what the `store` knows, reads a Node afresh where the answer rests on it, turns the
 //! verdict into a `plan` and performs that. Everything else that happens (`follow`, `reload`) only puts requests in
-//! line again. Of several instances all follow the cluster, and one works (`lead`).
+//! line again. Of several instances all follow the cluster and read requests, and one decides and writes (`lead`).
 
 #[cfg(test)]
 mod any_order;
@@ -209,18 +209,11 @@ impl Controller {
             let (requestor, name) = tokio::select! {
                 biased;
                 _ = stop.wait_for(|stop| *stop) => return,
-                next = self.next_to_lead() => next,
+                next = self.next() => next,
             };
             self.reconcile(&name).await;
             self.store.lock().queue.done(&requestor);
         }
-    }
-
-    /// Waits for a request to work on, and before that to be the one that works.
-    async fn next_to_lead(&self) -> (Arc<str>, Arc<str>) {
-        // The sender is part of `self`, so that waiting cannot end for want of one.
-        let _ = self.took_over.subscribe().wait_for(|took_over| *took_over).await;
-        self.next().await
     }
 
     /// Waits for a request to work on.

@@ -61,9 +61,15 @@ impl Missing {
 
 impl Controller {
     /// Works on one request. Whatever fails is tried again later; nothing here ends the program.
+    ///
+    /// While another instance leads, the request is only read, so that less is left to do for who takes over: then, all
+    /// are judged.
     pub(super) async fn reconcile(self: &Arc<Self>, name: &Arc<str>) {
-        // Whoever takes over has everything judged again.
         if !self.leads() {
+            // A run that ends tells of what it has judged, and reads nothing else.
+            if self.journal.is_none() {
+                self.read(name);
+            }
             return;
         }
         if let Err(error) = self.settle(name).await {

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use futures::future::try_join_all;
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::{Api, Client, ResourceExt};
@@ -13,7 +13,7 @@ use crate::harness::control_plane::Options;
 use crate::harness::controller::Controller;
 use crate::harness::kubeconfig::{self, Credentials};
 use crate::harness::requests::Request;
-use crate::harness::{account, audit, plain_http, wait};
+use crate::harness::{account, approval, audit, plain_http, wait};
 
 pub fn trials() -> Vec<Trial> {
     vec![
@@ -94,6 +94,12 @@ impl Pair {
         Ok(try_join_all(filed).await?.into_iter().map(|request| request.name_any()).collect())
     }
 
+    /// How many requests the second instance has read.
+    async fn read_by_standby(&self) -> Result<f64> {
+        let read = self.second.metric("countersign_evaluation_seconds_count").await?;
+        read.context("the standby does not tell how many requests it has read")
+    }
+
     /// Each node files a request, and all are approved.
     async fn file_and_wait(&self) -> Result<()> {
         for name in self.file().await? {
@@ -123,6 +129,14 @@ async fn killed() -> Result<()> {
     let mut pair = Pair::start(1).await?;
     pair.cluster.controller.process().kill()?;
     let since = Instant::now();
+    let read = pair.read_by_standby().await?;
+    let filed = pair.file().await?;
+    wait::until("the standby to read what it will have to answer", SOON, async || {
+        Ok((pair.read_by_standby().await? > read).then_some(()))
+    })
+    .await?;
+    let waiting = pair.cluster.request(&filed[0]).await?;
+    ensure!(approval::decision(&waiting).is_none(), "{} was answered while nobody led", filed[0]);
     pair.ensure_taken_over("the leader killed", since, AFTER_KILL).await?;
     pair.ensure_one_writer()
 }
