@@ -135,8 +135,10 @@ async fn killed() -> Result<()> {
         Ok((pair.read_by_standby().await? > read).then_some(()))
     })
     .await?;
-    let waiting = pair.cluster.request(&filed[0]).await?;
-    ensure!(approval::decision(&waiting).is_none(), "{} was answered while nobody led", filed[0]);
+    for name in filed {
+        let waiting = pair.cluster.request(&name).await?;
+        ensure!(approval::decision(&waiting).is_none(), "{name} was answered while nobody led");
+    }
     pair.ensure_taken_over("the leader killed", since, AFTER_KILL).await?;
     pair.ensure_one_writer()
 }
