@@ -27,12 +27,13 @@ ENV RUSTFLAGS="-C target-feature=+crt-static" AWS_LC_SYS_CFLAGS="-DMY_ASSEMBLER_
 # The dependencies first, with nothing of the program: this layer stays until they change.
 COPY Cargo.toml Cargo.lock ./
 COPY src/decision/Cargo.toml src/decision/
-RUN echo 'fn main() {}' >src/main.rs && touch src/lib.rs src/decision/lib.rs \
+COPY src/heap/Cargo.toml src/heap/
+RUN echo 'fn main() {}' >src/main.rs && touch src/lib.rs src/decision/lib.rs src/heap/lib.rs \
  && rustc --version --verbose | sed -n 's/^host: //p' >host \
  && cargo build --locked --release --bin countersign --target "$(cat host)"
 COPY policies/default.yaml policies/
 COPY src src
-RUN touch src/main.rs src/lib.rs src/decision/lib.rs \
+RUN touch src/main.rs src/lib.rs src/decision/lib.rs src/heap/lib.rs \
  && cargo rustc --locked --release --bin countersign --target "$(cat host)" -- -C link-arg=-Wl,-z,pack-relative-relocs \
  && cp "target/$(cat host)/release/countersign" /countersign
 

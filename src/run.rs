@@ -2,10 +2,12 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio::time::interval;
 
 use crate::access;
 use crate::admin::{self, Admin};
@@ -18,6 +20,9 @@ use crate::metrics::Metrics;
 use crate::once::Once;
 use crate::reload;
 use crate::watch::Watches;
+
+/// How often memory that is free is given back; that takes about a millisecond.
+const GIVE_BACK: Duration = Duration::from_secs(10);
 
 /// Runs until SIGTERM or SIGINT, or with `--once` until everything pending is settled.
 ///
@@ -86,6 +91,7 @@ pub async fn run(arguments: RunArguments) -> anyhow::Result<Outcome> {
     let followed = watched.clone();
     let mut background = JoinSet::new();
     let mut once = None;
+    background.spawn(give_back());
     if let Some(listener) = listener {
         let admin = Arc::new(Admin { metrics: metrics.clone(), watched, controller: controller.clone() });
         background.spawn(async {
@@ -135,6 +141,15 @@ async fn machine_cluster(
     let server = config.cluster_url.to_string();
     let client = client::client(&config, metrics, watched).map_err(|error| cannot_connect(&server, &error))?;
     Ok(MachineCluster { client, server, namespace, is_other: kubeconfig.is_some() })
+}
+
+/// Gives back what a storm or a list has taken, once it is over.
+async fn give_back() {
+    let mut interval = interval(GIVE_BACK);
+    loop {
+        interval.tick().await;
+        countersign_heap::give_back();
+    }
 }
 
 /// Stands for election as soon as this instance knows the cluster, and could answer.

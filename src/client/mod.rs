@@ -18,7 +18,7 @@ use hyper::body::Incoming;
 use hyper::rt::{Read, Write};
 use hyper_timeout::TimeoutConnector;
 use hyper_util::client::legacy::connect::{Connection, HttpConnector};
-use hyper_util::rt::TokioExecutor;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
 use kube::client::{Body, ClientBuilder, ConfigExt as _};
 use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
 use kube::{Client, Config};
@@ -39,6 +39,8 @@ use read_ahead::ReadAhead;
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long connecting may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a connection is kept on which nothing goes: what a storm has opened is closed soon after it.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Finds the API server: by the kubeconfig given, or the service account of the pod, or the user's own kubeconfig.
 ///
@@ -158,7 +160,8 @@ where
     let mut connector = TimeoutConnector::new(config.rustls_https_connector_with_connector(connector)?);
     // With the handshake.
     connector.set_connect_timeout(config.connect_timeout);
-    let client = hyper_util::client::legacy::Client::builder(TokioExecutor::new()).build(connector);
+    let mut client = hyper_util::client::legacy::Client::builder(TokioExecutor::new());
+    let client = client.pool_timer(TokioTimer::new()).pool_idle_timeout(IDLE_TIMEOUT).build(connector);
     Ok(ServiceBuilder::new()
         .layer(config.base_uri_layer())
         .option_layer(config.auth_layer()?)
