@@ -107,7 +107,7 @@ pub struct RunArguments {
     pub admin_address: SocketAddr,
 
     /// How many requests to work on at once; those of one node are always worked on one after another
-    #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=256))]
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=256))]
     pub workers: u16,
 
     /// A range of Service addresses beside those of the cluster's ServiceCIDR objects; may be given several times

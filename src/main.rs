@@ -51,7 +51,9 @@ fn start(arguments: Arguments) -> anyhow::Result<Outcome> {
 
 fn run(arguments: RunArguments) -> anyhow::Result<Outcome> {
     log(arguments.log_format);
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    // One thread decides faster than an API server writes. More of them wake each other, which takes a sixth of the time,
+    // and each keeps memory of its own.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(countersign::run::run(arguments))
 }
 

@@ -1,13 +1,19 @@
 //! How fast the program answers a backlog, beside the ceiling, and what that takes.
 
+use std::time::Duration;
+
 use anyhow::Result;
 use serde::Serialize;
+use tokio::time::sleep;
 
 use crate::ceiling::{self, Setup, rate};
 use crate::cluster::{Cluster, is_of_controller};
 use crate::harness::audit::Entry;
 use crate::population::Population;
 use crate::usage::{Usage, until_calm};
+
+/// Longer than the program keeps connections that it does not use, and waits until it gives memory back after that.
+const CALM_AGAIN: Duration = Duration::from_secs(22);
 
 /// One backlog for the bare workers, and one for the program.
 #[derive(Serialize)]
@@ -31,7 +37,7 @@ pub struct Drain {
     pub waiting: Usage,
     /// As soon as all of it is approved.
     pub drained: Usage,
-    /// When the Events are sent, too.
+    /// When the Events are sent, too, the connections of the drain are closed, and free memory is given back.
     pub after: Usage,
     /// When the requests are gone.
     pub cleared: Usage,
@@ -111,6 +117,7 @@ async fn drain(cluster: &mut Cluster, population: &mut Population) -> Result<Dra
     let entries = cluster.answered_until(backlog.len(), |_| true).await?;
     let drained = Usage::of(&mut controller)?;
     cluster.answered_until_quiet().await?;
+    sleep(CALM_AGAIN).await;
     let after = Usage::when_idle(&mut controller).await?;
     population.clear().await?;
     let cleared = Usage::when_idle(&mut controller).await?;

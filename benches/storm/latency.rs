@@ -54,6 +54,8 @@ pub struct Flood {
     pub without: Series,
     /// With it.
     pub with: Series,
+    /// A bare worker with it, whom the program does not know: how much slower the API server is for everybody.
+    pub bare: Series,
     /// What is resident after all of it, in bytes.
     pub resident: u64,
 }
@@ -122,22 +124,28 @@ pub async fn measure(cluster: &mut Cluster, population: &mut Population) -> Resu
 /// One node floods, and others ask at the lower pace.
 async fn flood(cluster: &mut Cluster, population: &mut Population, controller: &mut Controller) -> Result<Flood> {
     let mut flood = Flood::default();
-    let turn = async |cluster: &mut Cluster, population: &mut Population, flood: Vec<Ready>| {
+    let turn = async |cluster: &mut Cluster, population: &mut Population, flood: Vec<Ready>, signer: &str| {
         cluster.answered_until_quiet().await?;
         until_calm(cluster).await?;
-        let honest = population.prepare(HONEST, SIGNER)?;
+        let honest = population.prepare(HONEST, signer)?;
         let names: HashSet<String> = honest.iter().map(|ready| ready.name().to_owned()).collect();
         let filing = tokio::spawn(file_evenly(population.client(), flood, FLOOD_RATE));
-        file_evenly(population.client(), honest, CALM).await?;
+        if signer == SIGNER {
+            file_evenly(population.client(), honest, CALM).await?;
+        } else {
+            file_and_approve(cluster, population, honest, CALM, 1).await?;
+        }
         let mut entries = cluster.answered_until(names.len(), |entry| names.contains(&entry.object_ref.name)).await?;
         filing.await??;
         entries.retain(|entry| names.contains(&entry.object_ref.name));
         latencies(&entries)
     };
     for _ in 0..FLOOD_TURNS {
-        flood.without.add(&turn(cluster, population, Vec::new()).await?);
-        let of_one_node = population.prepare_of_one_node(FLOOD)?;
-        flood.with.add(&turn(cluster, population, of_one_node).await?);
+        flood.without.add(&turn(cluster, population, Vec::new(), SIGNER).await?);
+        for (series, signer) in [(&mut flood.with, SIGNER), (&mut flood.bare, OTHER_SIGNER)] {
+            let of_one_node = population.prepare_of_one_node(FLOOD)?;
+            series.add(&turn(cluster, population, of_one_node, signer).await?);
+        }
     }
     flood.resident = Usage::when_idle(controller).await?.resident;
     Ok(flood)
@@ -182,6 +190,17 @@ async fn of_bare_workers(
 ) -> Result<Vec<Entry>> {
     let ready = population.prepare(count(rate)?, OTHER_SIGNER)?;
     let expected = ready.len();
+    file_and_approve(cluster, population, ready, rate, workers).await?;
+    cluster.answered_until(expected, |_| true).await
+}
+
+async fn file_and_approve(
+    cluster: &Cluster,
+    population: &Population,
+    ready: Vec<Ready>,
+    rate: u32,
+    workers: usize,
+) -> Result<()> {
     let mut shares: Vec<Vec<(Instant, Ready)>> = std::iter::repeat_with(Vec::new).take(workers).collect();
     let connections = Connection::open_all(cluster, workers).await?;
     let mut due = Instant::now();
@@ -201,8 +220,7 @@ async fn of_bare_workers(
             anyhow::Ok(())
         });
     }
-    until_ended(working).await?;
-    cluster.answered_until(expected, |_| true).await
+    until_ended(working).await
 }
 
 /// Requests are filed at a pace that waits for nobody, and the program approves them.

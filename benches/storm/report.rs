@@ -117,6 +117,9 @@ impl Report {
             plain("p99 at 200/s ÷ bare p99 at 200/s", busy.program.p99() / busy.bare.p99(), "×"),
             plain("20/s beside a node that files 2,000: p50", flood.with.p50(), "ms"),
             plain("20/s beside a node that files 2,000: p99", flood.with.p99(), "ms"),
+            plain("bare worker beside that node: p50", flood.bare.p50(), "ms"),
+            plain("bare worker beside that node: p99", flood.bare.p99(), "ms"),
+            plain("p99 beside that node ÷ bare p99 beside it", flood.with.p99() / flood.bare.p99(), "×"),
             judged("p99 with that node ÷ without", flood.with.p99() / flood.without.p99(), "×", Target::AtMost(2.0)),
         ]
     }
@@ -154,7 +157,7 @@ impl Report {
         vec![
             plain("RSS: idle, no request", idle, "MiB"),
             plain("RSS: all requests waiting", median(drains().map(|it| mib(it.waiting.resident))), "MiB"),
-            plain("RSS: all requests approved", after, "MiB"),
+            plain("RSS: all requests approved, 22 s later", after, "MiB"),
             plain("RSS: requests gone", median(drains().map(|it| mib(it.cleared.resident))), "MiB"),
             plain("peak RSS: start", median(in_startup.map(mib)), "MiB"),
             Figure { name: "peak RSS", value: mib(peak), unit: "MiB", target: target::peak(self.nodes) },
