@@ -59,12 +59,21 @@ async fn run() -> Result<()> {
 
     say("starting it beside a bare LIST");
     let startup = startup::measure(&mut cluster, &mut population).await?;
+    for turn in &startup {
+        say(&format!(
+            "ready in {:.3} s, the bare LIST takes {:.3} s",
+            turn.ready.as_secs_f64(),
+            turn.list.as_secs_f64()
+        ));
+    }
     say("looking for the ceiling");
     let setup = ceiling::best_setup(&mut cluster, &mut population).await?;
     let mut rounds = Vec::new();
     for number in 0..REQUESTS.div_ceil(nodes).clamp(ROUNDS.0, ROUNDS.1) {
         say(&format!("round {}: ceiling and drain", number + 1));
-        rounds.push(drain::Round::measure(&mut cluster, &mut population, setup, number % 2 == 0).await?);
+        let round = drain::Round::measure(&mut cluster, &mut population, setup, number % 2 == 0).await?;
+        say(&format!("bare writers {:.0} /s, the program {:.0} /s", round.ceiling, round.drain.rate));
+        rounds.push(round);
     }
     say("filing at an even pace");
     let latency = latency::measure(&mut cluster, &mut population).await?;
