@@ -14,8 +14,6 @@ use super::Controller;
 use super::store::Change;
 use crate::api::{CertificateSigningRequest, ConfigMap, EndpointSlice, KUBELET_SERVING, Node, Service, ServiceCidr};
 use crate::gather::{Kind, Protecting};
-use crate::identity::NodeRecord;
-use crate::san::NodeName;
 use crate::watch::{Health, Watches, follow_known};
 
 impl Controller {
@@ -38,35 +36,9 @@ impl Controller {
 
     async fn follow_nodes(self: Arc<Self>, client: Client) {
         let Some(watched) = self.watched.get("nodes").cloned() else { return };
-        let mut listed = HashSet::new();
         follow_known(Api::<Node>::all(client), Config::default(), watched, move |event| {
             let mut store = self.store.lock();
-            match event {
-                Event::Init => {
-                    // Of what one list brings nobody knows what came first; but all of it came after what was known.
-                    store.next_moment();
-                    listed.clear();
-                }
-                Event::InitApply(node) => {
-                    if let Some(record) = NodeRecord::read(&node) {
-                        listed.insert(record.name().clone());
-                        store.apply_node(record);
-                    }
-                }
-                Event::Apply(node) => {
-                    store.next_moment();
-                    if let Some(record) = NodeRecord::read(&node) {
-                        store.apply_node(record);
-                    }
-                }
-                Event::Delete(node) => {
-                    store.next_moment();
-                    if let Some(name) = node.metadata.name.and_then(|name| name.parse::<NodeName>().ok()) {
-                        store.remove_node(&name);
-                    }
-                }
-                Event::InitDone => store.retain_nodes(&std::mem::take(&mut listed)),
-            }
+            store.follow_node(event);
             self.contests.notify_one();
             self.wake_workers(&store);
         })

@@ -87,9 +87,9 @@ impl Controller {
         let kept = self.recall().await;
         if kept.version.is_none() || kept.version != known.version {
             let mut store = self.store.lock();
-            // Where the watch has a gap, what the next list brings may have been there before, too.
+            // Where the watch has a gap, what a list is bringing or will bring may have been there before, too.
             let live = self.watched.get("nodes").is_some_and(|nodes| nodes.is_live());
-            let until = if live { until } else { store.moment() + 1 };
+            let until = if live { until } else { store.moment_of_list() };
             store.nodes.remember(kept.orders.clone(), until);
         }
         *known = kept;

@@ -1,6 +1,8 @@
 //! What the controller knows: Nodes and requests, as the watches brought them, as small as decisions allow.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+mod nodes;
+
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -9,7 +11,7 @@ use jiff::Timestamp;
 use super::queue::Queue;
 use crate::api::{CertificateSigningRequest, Condition, KUBELET_SERVING, RequestSpec};
 use crate::gather::Surroundings;
-use crate::identity::{MachineIndex, MachineRecord, Moment, NodeChange, NodeIndex, NodeRecord, Resolutions};
+use crate::identity::{MachineIndex, MachineRecord, Moment, NodeIndex, Resolutions};
 use crate::policy::Budget;
 use crate::request::{Reading, USER_PREFIX};
 use crate::san::NodeName;
@@ -40,6 +42,8 @@ pub(super) struct Store {
     budgets: HashMap<NodeName, Budget>,
     budgets_limit: usize,
     moment: Moment,
+    /// What the list of Nodes that is under way has brought so far; none where there is none under way.
+    listed: Option<HashSet<NodeName>>,
 }
 
 /// One request that exists.
@@ -116,6 +120,7 @@ impl Store {
             budgets: HashMap::new(),
             budgets_limit: MIN_BUDGETS,
             moment: 0,
+            listed: None,
         }
     }
 
@@ -182,57 +187,10 @@ impl Store {
         }
     }
 
-    /// Takes in a Node as it is now. The pending requests to which it matters are put in line.
-    pub(super) fn apply_node(&mut self, record: NodeRecord) {
-        let name = record.name().clone();
-        let change = self.nodes.apply(record, self.moment);
-        self.node_changed(&name, &change);
-    }
-
-    /// Forgets a Node.
-    pub(super) fn remove_node(&mut self, name: &NodeName) {
-        let change = self.nodes.remove(name);
-        self.node_changed(name, &change);
-    }
-
-    /// Forgets every Node but these, which are all that exist.
-    pub(super) fn retain_nodes(&mut self, names: &HashSet<NodeName>) {
-        let gone: Vec<NodeName> = self.nodes.names().filter(|name| !names.contains(*name)).cloned().collect();
-        for name in gone {
-            self.remove_node(&name);
-        }
-    }
-
     /// Takes in a Machine as it is now.
     pub(super) fn apply_machine(&mut self, key: &str, record: Option<MachineRecord>) {
         for node in self.machines.apply(key, record) {
             self.push_requests_of(&node);
-        }
-    }
-
-    /// The moment up to which everything has been seen.
-    pub(super) fn moment(&self) -> Moment {
-        self.moment
-    }
-
-    /// What is seen from now on was seen after all that was seen before.
-    pub(super) fn next_moment(&mut self) {
-        self.moment += 1;
-    }
-
-    fn node_changed(&mut self, name: &NodeName, change: &NodeChange) {
-        if !change.changed {
-            return;
-        }
-        self.push_requests_of(name);
-        // Whoever else claims the same may be on its own now.
-        let claims = self.nodes.claims();
-        let others: BTreeSet<NodeName> = change.claims.iter().flat_map(|san| claims.holders(san)).cloned().collect();
-        for other in others {
-            self.push_requests_of(&other);
-        }
-        if change.freed_range {
-            self.push_all();
         }
     }
 
