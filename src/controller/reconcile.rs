@@ -22,6 +22,8 @@ use crate::watch::Watches;
 
 /// How many Nodes are read afresh for one decision, before it is put off.
 const MAX_FRESH: usize = 4;
+/// When an approval that waits for the watch of Nodes is looked at again, should the watch not bring what it waits for.
+const WATCH_LAG: Duration = Duration::from_secs(1);
 
 /// Why a request could not be settled this time.
 #[derive(Debug, Error)]
@@ -49,6 +51,8 @@ enum Missing {
     Nothing,
     /// This Node has to be read afresh.
     Node(NodeName),
+    /// The watch has to bring what was read afresh.
+    Watch,
     /// These names have to be looked up.
     Names(Vec<DnsName>),
 }
@@ -90,6 +94,12 @@ impl Controller {
             let Some((decided, missing)) = self.decide(name, &fresh) else { return Ok(()) };
             match missing {
                 Missing::Nothing => break decided,
+                // What the watch brings puts the request in line, within milliseconds: there is nothing to tell.
+                Missing::Watch => {
+                    self.store.lock().queue.push_at(name, Instant::now() + WATCH_LAG);
+                    self.wake.notify_one();
+                    return Ok(());
+                }
                 Missing::Names(names) => {
                     self.resolve_later(name, names);
                     return Ok(());
@@ -155,6 +165,7 @@ impl Controller {
         let node = node.map(|record| (record.name().clone(), record.uid().to_owned()));
         let missing = match evaluation.rests_on(|node| fresh.iter().any(|(name, _)| name == node)) {
             Some(node) => Missing::Node(node.clone()),
+            None if evaluation.is_ahead(&facts.nodes) => Missing::Watch,
             None => Missing::of_names(evaluation.to_resolve().cloned().collect()),
         };
         let plan = plan(&evaluation, &orders.policy);

@@ -15,7 +15,7 @@ use serde_json::json;
 use crate::fixture::{Cluster, SOON, alone, shared};
 use crate::harness::control_plane::{ControlPlane, Options};
 use crate::harness::proxy::Proxy;
-use crate::harness::proxy::fault::{Fault, Target};
+use crate::harness::proxy::fault::{Fault, StreamFault, Target};
 use crate::harness::requests::Request;
 use crate::harness::{approval, wait};
 
@@ -26,6 +26,7 @@ pub fn trials() -> Vec<Trial> {
         shared("compromised::an_heir_is_served_when_the_other_node_goes", heir),
         alone("compromised::gets_nothing_ahead_of_its_victim_where_there_is_an_inventory", ahead_of_the_victim),
         alone("compromised::gets_nothing_by_replacing_a_request_while_it_is_judged", replaces_its_request),
+        alone("compromised::gets_nothing_ahead_of_the_watch", ahead_of_the_watch),
         alone("compromised::delays_nobody_by_claiming_everything", delays_nobody),
         alone("compromised::conflicts_survive_a_restart", survives_restart),
         alone("compromised::conflicts_survive_changes_of_leader", survives_changes_of_leader),
@@ -301,4 +302,32 @@ async fn replaces_its_request() -> Result<()> {
     named.dns("prey-7")?.submit(&thief.client).await?;
     thief.plant(&["rogue-7".to_owned(), "10.20.7.99".to_owned()]).await?;
     cluster.answer("replaced").await?.ensure_denied("NameOfAnotherNode", "prey-7")
+}
+
+/// For how long the watch of Nodes brings nothing.
+const STALLED: Duration = Duration::from_secs(4);
+
+/// The Node of who asks is read afresh, and the conflict would be known from the watch alone.
+async fn ahead_of_the_watch() -> Result<()> {
+    let control_plane = ControlPlane::start(Options::default()).await?;
+    let proxy = Proxy::start(&control_plane).await?;
+    let cluster = Cluster::start_behind(&proxy, control_plane).await?;
+    cluster.node("prey-8", &["prey-8"]).await?;
+    cluster.node("rogue-8", &["rogue-8"]).await?;
+    for node in ["prey-8", "rogue-8"] {
+        cluster.answer_to(node, &Request::of_node(node).dns(node)?).await?.ensure_approved()?;
+    }
+    let thief = Thief::take_over(&cluster, "rogue-8").await?;
+
+    ensure!(proxy.faults().strike_watches_of("nodes", StreamFault::Stalled(STALLED)) == 1, "no watch of Nodes");
+    // The watch has to be told before anything comes on it.
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let begun = std::time::Instant::now();
+    cluster.set_addresses("prey-8", &["prey-8", "10.20.8.1"]).await?;
+    thief.plant(&["rogue-8".to_owned(), "10.20.8.1".to_owned()]).await?;
+    let name = thief.ask("10.20.8.1").await?;
+    ensure!(begun.elapsed() < STALLED / 2, "too slow to ask while the watch stands still");
+    ensure_refused(&cluster, &name, "the address of prey-8").await?;
+    let renewal = Request::of_node("prey-8").dns("prey-8")?.ip([10, 20, 8, 1]);
+    cluster.answer_to("prey-8", &renewal).await?.ensure_approved()
 }

@@ -273,6 +273,13 @@ impl<'a> Nodes<'a> {
         }
     }
 
+    /// Whether the index has what was read afresh. What Nodes claim is known from the index alone: events come in their
+    /// order, so that with a Node as it is now all is there that others claimed before.
+    #[must_use]
+    pub fn agree(&self) -> bool {
+        self.fresh.iter().all(|(name, record)| self.index.get(name) == record.as_ref())
+    }
+
     /// What the Nodes claim.
     #[must_use]
     pub fn claims(&self) -> &'a Claims {
@@ -339,6 +346,19 @@ mod tests {
         assert_eq!(nodes.other_named(&san("b"), &a), None);
         assert_eq!(Nodes::new(&index, &[]).other_named(&san("b"), &a), Some(&b));
         assert_eq!(Nodes::new(&index, &[]).other_named(&san("a"), &a), None);
+    }
+
+    #[test]
+    fn tells_whether_the_index_has_what_was_read_afresh() {
+        let mut index = NodeIndex::default();
+        index.apply(record("a", &["10.0.0.1"]), 0);
+        let agree = |fresh: &[_]| Nodes::new(&index, fresh).agree();
+        let (a, b): (NodeName, NodeName) = ("a".parse().unwrap(), "b".parse().unwrap());
+        let same = (a.clone(), Some(record("a", &["10.0.0.1"])));
+        assert!(agree(&[]) && agree(std::slice::from_ref(&same)) && agree(&[(b.clone(), None)]));
+        assert!(!agree(&[(a.clone(), Some(record("a", &["10.0.0.1", "10.0.0.2"])))]));
+        assert!(!agree(&[(a, None)]));
+        assert!(!agree(&[same, (b, Some(record("b", &[])))]));
     }
 
     #[test]

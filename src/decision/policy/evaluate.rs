@@ -92,6 +92,16 @@ impl<'p> Evaluation<'p> {
             }
         }
     }
+
+    /// Whether this may not stand before the watch has brought what was read afresh: an approval, since another Node
+    /// may have claimed the same before, and the watch not have brought that either.
+    #[must_use]
+    pub fn is_ahead(&self, nodes: &Nodes<'_>) -> bool {
+        match &self.verdict {
+            Verdict::Approve(_) => !nodes.agree(),
+            Verdict::Defer(_) | Verdict::Deny(_) | Verdict::Ignore(_) => false,
+        }
+    }
 }
 
 /// Decides about one request. Pure: the same arguments give the same verdict.
@@ -342,7 +352,10 @@ fn approval(request: &ServingRequest, evidence: &Evidence<'_>, rule: &Rule) -> A
 mod tests {
     use std::net::IpAddr;
 
+    use serde_json::{from_value, json};
+
     use super::*;
+    use crate::identity::NodeIndex;
     use crate::verdict::IgnoreReason;
 
     fn node(name: &str) -> NodeName {
@@ -416,6 +429,25 @@ mod tests {
         let approval = Approval { node: node("a"), evidence: Vec::new() };
         for verdict in [defer(sure), Verdict::Approve(approval), Verdict::Ignore(IgnoreReason::OtherSigner)] {
             assert_eq!(rest(&verdict, &[]), [None, None]);
+        }
+    }
+
+    #[test]
+    fn only_an_approval_waits_for_the_watch_to_bring_what_was_read_afresh() {
+        let approval = Verdict::Approve(Approval { node: node("a"), evidence: Vec::new() });
+        let others = [
+            defer([missing("a")]),
+            Verdict::Deny(NonEmpty::one(other("b"))),
+            Verdict::Ignore(IgnoreReason::OtherSigner),
+        ];
+        let index = NodeIndex::default();
+        let record = NodeRecord::read(&from_value(json!({"metadata": {"name": "a"}})).unwrap());
+        let ahead = |verdict: Verdict, fresh: &[_]| Evaluation::new(None, verdict).is_ahead(&Nodes::new(&index, fresh));
+        let fresh = [(node("a"), record)];
+        assert!(ahead(approval.clone(), &fresh));
+        assert!(!ahead(approval.clone(), &[(node("a"), None)]) && !ahead(approval, &[]));
+        for verdict in others {
+            assert!(!ahead(verdict, &fresh));
         }
     }
 

@@ -94,6 +94,7 @@ impl Upstream {
     }
 
     async fn watch(&self, request: Request<Full<Bytes>>, fault: Option<Fault>) -> Answer {
+        let path = request.uri().path().to_owned();
         let answer = self.send(request).await.map_err(io::Error::other)?;
         match fault {
             Some(Fault::AnswerLost | Fault::Cut | Fault::Truncated) => return Err(torn()),
@@ -104,7 +105,7 @@ impl Upstream {
         }
         let (parts, body) = answer.into_parts();
         let slow = fault == Some(Fault::Slow);
-        let body = watch_stream::pump(body, self.faults.open_stream(), if slow { PAUSE } else { Duration::ZERO });
+        let body = watch_stream::pump(body, self.faults.open_stream(path), if slow { PAUSE } else { Duration::ZERO });
         Ok(Response::from_parts(parts, body))
     }
 

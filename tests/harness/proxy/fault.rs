@@ -115,7 +115,8 @@ const MOST_ARMED: usize = 6;
 pub struct Faults {
     armed: Mutex<VecDeque<(Target, Fault)>>,
     unanswerable: Mutex<Option<String>>,
-    streams: Mutex<Vec<mpsc::UnboundedSender<StreamFault>>>,
+    /// The open watches, each with the path of what it watches.
+    streams: Mutex<Vec<(String, mpsc::UnboundedSender<StreamFault>)>>,
     suffered: Mutex<BTreeMap<String, usize>>,
 }
 
@@ -143,13 +144,20 @@ impl Faults {
     /// One of the open watches suffers this, if there is one.
     pub fn strike_stream(&self, chosen: usize, fault: StreamFault) {
         let mut streams = self.streams.lock();
-        streams.retain(|stream| !stream.is_closed());
+        streams.retain(|(_, stream)| !stream.is_closed());
         let count = streams.len().max(1);
-        let struck = streams.get(chosen % count).is_some_and(|stream| stream.send(fault).is_ok());
+        let struck = streams.get(chosen % count).is_some_and(|(_, stream)| stream.send(fault).is_ok());
         drop(streams);
         if struck {
             self.note(&format!("open watch {}", name_of(&fault)));
         }
+    }
+
+    /// Every open watch of this kind of object suffers this. Returns how many there are.
+    pub fn strike_watches_of(&self, plural: &str, fault: StreamFault) -> usize {
+        let streams = self.streams.lock();
+        let of_kind = streams.iter().filter(|(path, _)| path.ends_with(&format!("/{plural}")));
+        of_kind.filter(|(_, stream)| stream.send(fault).is_ok()).count()
     }
 
     /// How often what has gone wrong.
@@ -184,9 +192,9 @@ impl Faults {
         self.unanswerable.lock().as_ref().is_some_and(|request| path.ends_with(&format!("/{request}/approval")))
     }
 
-    pub(super) fn open_stream(&self) -> mpsc::UnboundedReceiver<StreamFault> {
+    pub(super) fn open_stream(&self, path: String) -> mpsc::UnboundedReceiver<StreamFault> {
         let (sender, receiver) = mpsc::unbounded_channel();
-        self.streams.lock().push(sender);
+        self.streams.lock().push((path, sender));
         receiver
     }
 }
