@@ -13,7 +13,7 @@ use serde_json::json;
 
 use super::Orders;
 use super::plan::{Plan, plan};
-use super::store::{Body, Store};
+use super::store::{Body, RequestId, Store};
 use crate::api::CertificateSigningRequest;
 use crate::gather::Surroundings;
 use crate::identity::{Inventory, MachineRecord, NodeRecord, Nodes, Resolutions};
@@ -38,9 +38,6 @@ nodes:
 - {name: node-2, addresses: [10.0.0.2], dnsNames: [node-2]}
 ";
 const NODES: usize = 6;
-/// Of every request.
-const UID: &str = "1";
-
 /// What happens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Event {
@@ -77,7 +74,12 @@ fn request(number: usize, decided: Option<&str>) -> CertificateSigningRequest {
     static PEMS: LazyLock<Vec<String>> = LazyLock::new(|| (0..NODES).map(pem).collect());
     let conditions: Vec<_> = decided.iter().map(|kind| json!({"type": kind, "status": "True"})).collect();
     serde_json::from_value(json!({
-        "metadata": {"name": format!("csr-{number}"), "uid": UID, "creationTimestamp": "2026-01-01T00:00:00Z"},
+        "metadata": {
+            "name": format!("csr-{number}"),
+            "uid": "1",
+            "resourceVersion": "1",
+            "creationTimestamp": "2026-01-01T00:00:00Z",
+        },
         "spec": {
             "request": ByteString(PEMS[number].clone().into_bytes()),
             "signerName": "kubernetes.io/kubelet-serving",
@@ -189,13 +191,14 @@ impl World {
     fn work(&mut self, store: &mut Store, said: &mut BTreeMap<String, String>) {
         let orders = self.orders();
         while let Some((requestor, name)) = store.queue.pop(Instant::now()) {
-            if let Some(plan) = decide(store, &orders, &name) {
+            let request = store.named(&name).unwrap();
+            if let Some(plan) = decide(store, &orders, &request) {
                 let number = name.strip_prefix("csr-").unwrap().parse().unwrap();
                 let text = match plan {
                     Plan::Write(answer) => {
                         let kind = answer.decision.condition_type();
                         self.decided.insert(number, kind);
-                        store.set_decided(&name, UID, kind == "Approved");
+                        store.set_decided(&request, kind == "Approved");
                         format!("{kind}: {}", answer.message)
                     }
                     Plan::Wait(waiting) => format!("waits: {}", waiting.message),
@@ -208,8 +211,8 @@ impl World {
     }
 }
 
-fn decide(store: &Store, orders: &Orders, name: &Arc<str>) -> Option<Plan> {
-    let Body::Unread(spec) = &store.pending(name)?.body else { panic!("nobody has read it") };
+fn decide(store: &Store, orders: &Orders, request: &RequestId) -> Option<Plan> {
+    let Body::Unread(spec) = &store.pending(request)?.body else { panic!("nobody has read it") };
     let reading = Reading::of_spec(spec);
     let facts = Facts {
         now: Timestamp::UNIX_EPOCH,
@@ -220,7 +223,7 @@ fn decide(store: &Store, orders: &Orders, name: &Arc<str>) -> Option<Plan> {
         inventory: orders.inventory.as_deref(),
         dns: &Resolutions::default(),
         protected: store.surroundings.protected(),
-        superseded: store.queue.is_superseded(name),
+        superseded: store.queue.is_superseded(&request.name),
         budget: None,
     };
     Some(plan(&evaluate(&reading, &facts, &orders.policy), &orders.policy))

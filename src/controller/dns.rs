@@ -14,6 +14,7 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::Controller;
+use super::store::RequestId;
 use crate::identity::{Resolution, Resolutions};
 use crate::san::DnsName;
 
@@ -111,7 +112,7 @@ fn is_no_such(error: &NetError) -> bool {
 
 impl Controller {
     /// Looks up a request's names in the background; the request is judged again when that is done.
-    pub(super) fn resolve_later(self: &Arc<Self>, request: &Arc<str>, names: Vec<DnsName>) {
+    pub(super) fn resolve_later(self: &Arc<Self>, request: &RequestId, names: Vec<DnsName>) {
         if !self.store.lock().start_resolving(request) {
             return;
         }

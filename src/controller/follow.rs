@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use tokio::task::JoinSet;
 
 use super::Controller;
-use super::store::Change;
+use super::store::{Change, RequestId, Store};
 use crate::api::{CertificateSigningRequest, ConfigMap, EndpointSlice, KUBELET_SERVING, Node, Service, ServiceCidr};
 use crate::gather::{Kind, Protecting};
 use crate::watch::{Health, Watches, follow_known};
@@ -57,8 +57,8 @@ impl Controller {
             }
             Event::Apply(csr) => self.apply_request(csr, Some(Instant::now())),
             Event::Delete(csr) => {
-                if let Some(name) = csr.metadata.name {
-                    self.store.lock().remove_request(&name.into());
+                if let Some(request) = RequestId::of(&csr) {
+                    self.store.lock().remove_request(&request);
                 }
             }
             Event::InitDone => self.store.lock().retain_requests(&std::mem::take(&mut listed)),
@@ -69,11 +69,17 @@ impl Controller {
     /// Takes in a request as it is now.
     pub(super) fn apply_request(&self, csr: CertificateSigningRequest, seen: Option<Instant>) {
         let mut store = self.store.lock();
-        match store.apply_request(csr, seen) {
+        let change = store.apply_request(csr, seen);
+        self.request_changed(&store, change);
+    }
+
+    /// Does what follows from a change of a request.
+    pub(super) fn request_changed(&self, store: &Store, change: Change) {
+        match change {
             Change::SignerFailed if self.leads() => self.metrics.signer_failures.inc(),
             Change::SignerFailed | Change::None => {}
         }
-        self.wake_workers(&store);
+        self.wake_workers(store);
     }
 
     async fn follow_protecting<K>(self: Arc<Self>, api: Api<K>, config: Config, name: &'static str)

@@ -150,9 +150,9 @@ impl Source<'_> {
     }
 }
 
-/// The merge patch (RFC 7396) that writes an answer. It names the resourceVersion that was judged, so that the API
-/// server refuses it when anything has changed since; and it repeats the conditions that exist, since a merge patch
-/// replaces a list as a whole.
+/// The merge patch (RFC 7396) that writes an answer. It names the uid and the resourceVersion that were judged, so that
+/// the API server refuses it as a conflict when anything has changed since, or it is another request of the same name;
+/// and it repeats the conditions that exist, since a merge patch replaces a list as a whole.
 #[derive(Debug, Serialize)]
 pub(super) struct ApprovalPatch<'a> {
     metadata: PatchMetadata<'a>,
@@ -162,6 +162,7 @@ pub(super) struct ApprovalPatch<'a> {
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct PatchMetadata<'a> {
+    uid: &'a str,
     resource_version: &'a str,
 }
 
@@ -171,7 +172,7 @@ struct PatchStatus {
 }
 
 impl<'a> ApprovalPatch<'a> {
-    pub(super) fn new(answer: &Answer, resource_version: &'a str, existing: &[Condition]) -> Self {
+    pub(super) fn new(answer: &Answer, uid: &'a str, resource_version: &'a str, existing: &[Condition]) -> Self {
         let mut conditions = existing.to_vec();
         conditions.push(Condition {
             type_: answer.decision.condition_type().to_owned(),
@@ -181,7 +182,7 @@ impl<'a> ApprovalPatch<'a> {
             last_update_time: None,
             last_transition_time: None,
         });
-        Self { metadata: PatchMetadata { resource_version }, status: PatchStatus { conditions } }
+        Self { metadata: PatchMetadata { uid, resource_version }, status: PatchStatus { conditions } }
     }
 }
 
@@ -229,15 +230,15 @@ mod tests {
     }
 
     #[test]
-    fn the_patch_keeps_foreign_conditions_and_names_the_version_it_judged() {
+    fn the_patch_keeps_foreign_conditions_and_names_what_was_judged() {
         let policy = policy("enforce");
         let evaluation = denied(&policy, vec![DenyReason::BadSignature]);
         let Plan::Write(answer) = plan(&evaluation, &policy) else { panic!() };
         let foreign =
             serde_json::json!({"type": "Example", "status": "True", "reason": "Mine", "lastUpdateTime": null});
         let foreign: Condition = serde_json::from_value(foreign).unwrap();
-        let patch = serde_json::to_value(ApprovalPatch::new(&answer, "42", &[foreign])).unwrap();
-        assert_eq!(patch["metadata"]["resourceVersion"], "42");
+        let patch = serde_json::to_value(ApprovalPatch::new(&answer, "u-1", "42", &[foreign])).unwrap();
+        assert_eq!(patch["metadata"], serde_json::json!({"uid": "u-1", "resourceVersion": "42"}));
         assert_eq!(
             patch["status"]["conditions"][0],
             serde_json::json!({"type": "Example", "status": "True", "reason": "Mine"})

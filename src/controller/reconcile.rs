@@ -10,7 +10,7 @@ use super::api::ApiError;
 use super::event::{Occurrence, Regarding};
 use super::journal::Journal;
 use super::plan::{Answer, ApprovalPatch, Decision, Plan, Waiting, plan};
-use super::store::{Body, Pending};
+use super::store::{Body, Pending, RequestId};
 use super::{Controller, RELOOK};
 use crate::identity::{NodeRecord, Nodes};
 use crate::policy::{Facts, Rule, evaluate};
@@ -40,8 +40,6 @@ struct Decided {
     plan: Plan,
     per_hour: Option<u32>,
     pending: Pending,
-    uid: String,
-    created: Timestamp,
     node: Option<(NodeName, String)>,
 }
 
@@ -69,15 +67,16 @@ impl Controller {
     /// While another instance leads, the request is only read, so that less is left to do for who takes over: then, all
     /// are judged.
     pub(super) async fn reconcile(self: &Arc<Self>, name: &Arc<str>) {
+        let Some(request) = self.store.lock().named(name) else { return };
         if !self.leads() {
             // A run that ends tells of what it has judged, and reads nothing else.
             if self.journal.is_none() {
-                self.read(name);
+                self.read(&request);
             }
             return;
         }
-        if let Err(error) = self.settle(name).await {
-            let before = self.store.lock().retry(name, Instant::now());
+        if let Err(error) = self.settle(&request).await {
+            let before = self.store.lock().retry(&request, Instant::now());
             self.note(|journal| journal.failed(name, error.to_string()));
             self.wake.notify_one();
             // The first error of a request and, should it last, every tenth: not a line for each attempt.
@@ -87,21 +86,21 @@ impl Controller {
         }
     }
 
-    async fn settle(self: &Arc<Self>, name: &Arc<str>) -> Result<(), ReconcileError> {
-        self.read(name);
+    async fn settle(self: &Arc<Self>, request: &RequestId) -> Result<(), ReconcileError> {
+        self.read(request);
         let mut fresh: Vec<(NodeName, Option<NodeRecord>)> = Vec::new();
         let decided = loop {
-            let Some((decided, missing)) = self.decide(name, &fresh) else { return Ok(()) };
+            let Some((decided, missing)) = self.decide(request, &fresh) else { return Ok(()) };
             match missing {
                 Missing::Nothing => break decided,
                 // What the watch brings puts the request in line, within milliseconds: there is nothing to tell.
                 Missing::Watch => {
-                    self.store.lock().queue.push_at(name, Instant::now() + WATCH_LAG);
+                    self.store.lock().put_off(request, Instant::now() + WATCH_LAG);
                     self.wake.notify_one();
                     return Ok(());
                 }
                 Missing::Names(names) => {
-                    self.resolve_later(name, names);
+                    self.resolve_later(request, names);
                     return Ok(());
                 }
                 Missing::Node(_) if fresh.len() >= MAX_FRESH => return Err(ReconcileError::Unsettled),
@@ -113,41 +112,36 @@ impl Controller {
         };
         match &decided.plan {
             Plan::Nothing => {}
-            Plan::Write(answer) => self.write(name, &decided, answer).await?,
-            Plan::Tell(answer) => self.tell_answer(name, &decided, answer),
-            Plan::Wait(waiting) => self.tell_waiting(name, &decided, waiting),
+            Plan::Write(answer) => self.write(request, &decided, answer).await?,
+            Plan::Tell(answer) => self.tell_answer(request, &decided, answer),
+            Plan::Wait(waiting) => self.tell_waiting(request, &decided, waiting),
         }
         Ok(())
     }
 
     /// Reads the request, once; its bytes are dropped afterwards.
-    fn read(&self, name: &Arc<str>) {
-        let (spec, created) = {
-            let store = self.store.lock();
-            let (Some(pending), Some((_, created))) = (store.pending(name), store.identity(name)) else { return };
-            match &pending.body {
-                Body::Unread(spec) => (spec.clone(), created),
-                Body::Read(_) => return,
-            }
+    fn read(&self, request: &RequestId) {
+        let spec = match self.store.lock().pending(request).map(|pending| &pending.body) {
+            Some(Body::Unread(spec)) => spec.clone(),
+            Some(Body::Read(_)) | None => return,
         };
         let started = Instant::now();
         let reading = Reading::of_spec(&spec);
-        self.note(|journal| journal.begin(name, created, &spec, &reading));
+        self.note(|journal| journal.begin(&request.name, request.created, &spec, &reading));
         self.metrics.evaluation_seconds.observe(started.elapsed().as_secs_f64());
-        self.store.lock().set_reading(name, &spec, reading);
+        self.store.lock().set_reading(request, &spec, reading);
     }
 
     /// Decides on what is known, and says what has to be known before the decision may stand. There is none where the
-    /// request is not pending any more, or is another one of the same name by now, which nobody has read.
-    fn decide(&self, name: &Arc<str>, fresh: &[(NodeName, Option<NodeRecord>)]) -> Option<(Decided, Missing)> {
+    /// request is not pending any more.
+    fn decide(&self, request: &RequestId, fresh: &[(NodeName, Option<NodeRecord>)]) -> Option<(Decided, Missing)> {
         let orders = self.orders();
         let down = |watches: &Watches| watches.not_live().into_iter().map(Unavailable::Watch).collect::<Vec<_>>();
         let (unavailable, machines_unavailable) = (down(&self.watched), down(&self.machine_watches));
         let store = self.store.lock();
         // INVARIANT: what is judged and the version that is answered are of the same object, taken at the same moment.
-        let pending = store.pending(name)?.clone();
+        let pending = store.pending(request)?.clone();
         let Body::Read(reading) = &pending.body else { return None };
-        let (uid, created) = store.identity(name).map(|(uid, created)| (uid.to_owned(), created))?;
         let facts = Facts {
             now: Timestamp::now(),
             nodes: Nodes::new(&store.nodes, fresh),
@@ -157,7 +151,7 @@ impl Controller {
             inventory: orders.inventory.as_deref(),
             dns: &pending.resolutions(Instant::now()),
             protected: store.surroundings.protected(),
-            superseded: store.queue.is_superseded(name),
+            superseded: store.queue.is_superseded(&request.name),
             budget: reading.node().and_then(|node| store.budget(node)),
         };
         let evaluation = evaluate(reading, &facts, &orders.policy);
@@ -170,16 +164,16 @@ impl Controller {
         };
         let plan = plan(&evaluation, &orders.policy);
         let per_hour = evaluation.rule.map(Rule::approvals_per_hour);
-        Some((Decided { plan, per_hour, pending, uid, created, node }, missing))
+        Some((Decided { plan, per_hour, pending, node }, missing))
     }
 
-    async fn write(&self, name: &Arc<str>, decided: &Decided, answer: &Answer) -> Result<(), ReconcileError> {
+    async fn write(&self, request: &RequestId, decided: &Decided, answer: &Answer) -> Result<(), ReconcileError> {
         let pending = &decided.pending;
-        let patch = ApprovalPatch::new(answer, &pending.resource_version, &pending.conditions);
-        match self.cluster.approve(name, &patch).await {
-            Ok(()) => self.written(name, decided, answer),
-            Err(error) if error.is_not_found() => self.store.lock().remove_request_of(name, &decided.uid),
-            Err(error) if error.is_conflict() => self.look_again(name, decided, answer).await?,
+        let patch = ApprovalPatch::new(answer, &request.uid, &pending.resource_version, &pending.conditions);
+        match self.cluster.approve(&request.name, &patch).await {
+            Ok(()) => self.written(request, decided, answer),
+            Err(error) if error.is_not_found() => self.store.lock().remove_request(request),
+            Err(error) if error.is_conflict() => self.look_again(request, decided, answer).await?,
             Err(error) => return Err(error.into()),
         }
         Ok(())
@@ -187,19 +181,21 @@ impl Controller {
 
     /// The request has changed since it was judged: it is read afresh and judged again. Where the change is our own
     /// answer, whose confirmation was lost on the way, it is told now.
-    async fn look_again(&self, name: &Arc<str>, decided: &Decided, answer: &Answer) -> Result<(), ReconcileError> {
-        let Some(csr) = self.cluster.request(name).await? else {
-            self.store.lock().remove_request_of(name, &decided.uid);
+    async fn look_again(&self, request: &RequestId, decided: &Decided, answer: &Answer) -> Result<(), ReconcileError> {
+        let Some(csr) = self.cluster.request(&request.name).await? else {
+            self.store.lock().remove_request(request);
             return Ok(());
         };
-        let ours = csr.metadata.uid.as_deref() == Some(&decided.uid)
+        let ours = csr.metadata.uid.as_deref() == Some(&*request.uid)
             && csr.status.conditions.iter().any(|condition| {
                 condition.type_ == answer.decision.condition_type() && condition.message == answer.message
             });
         if ours {
-            self.written(name, decided, answer);
+            self.written(request, decided, answer);
         }
-        self.apply_request(csr, decided.pending.seen);
+        let mut store = self.store.lock();
+        let change = store.replace_request(request, csr);
+        self.request_changed(&store, change);
         Ok(())
     }
 
@@ -211,21 +207,21 @@ impl Controller {
     }
 
     /// Tells of an answer that is written.
-    fn written(&self, name: &Arc<str>, decided: &Decided, answer: &Answer) {
-        self.note(|journal| journal.answered(name, answer, true));
+    fn written(&self, request: &RequestId, decided: &Decided, answer: &Answer) {
+        self.note(|journal| journal.answered(&request.name, answer, true));
         let approved = answer.decision == Decision::Approved;
         {
             let mut store = self.store.lock();
-            store.set_decided(name, &decided.uid, approved);
+            store.set_decided(request, approved);
             if let (true, Some((node, _)), Some(per_hour)) = (approved, &decided.node, decided.per_hour) {
                 store.spend(node, per_hour, Timestamp::now());
             }
         }
-        let latency = latency(decided);
+        let latency = latency(request, decided);
         self.metrics.decision_seconds.observe(latency.as_secs_f64());
         self.count(answer, if approved { "approved" } else { "denied" });
         tracing::info!(
-            request = %Quoted(name),
+            request = %Quoted(&request.name),
             node = decided.node_name(),
             reason = *answer.reasons.first(),
             milliseconds = latency.as_millis(),
@@ -233,35 +229,35 @@ impl Controller {
             if approved { "approved" } else { "denied" },
             answer.message
         );
-        self.record(name, decided, answer);
+        self.record(request, decided, answer);
     }
 
     /// Tells of an answer that would be written were it not for audit mode.
-    fn tell_answer(&self, name: &Arc<str>, decided: &Decided, answer: &Answer) {
-        self.note(|journal| journal.answered(name, answer, false));
-        if !self.store.lock().tell(name, &answer.reasons) {
+    fn tell_answer(&self, request: &RequestId, decided: &Decided, answer: &Answer) {
+        self.note(|journal| journal.answered(&request.name, answer, false));
+        if !self.store.lock().tell(request, &answer.reasons) {
             return;
         }
         let approved = answer.decision == Decision::Approved;
         self.count(answer, if approved { "would_approve" } else { "would_deny" });
         tracing::info!(
-            request = %Quoted(name),
+            request = %Quoted(&request.name),
             node = decided.node_name(),
             reason = *answer.reasons.first(),
             "audit, nothing written; would be {}: {}",
             if approved { "approved" } else { "denied" },
             answer.message
         );
-        self.record(name, decided, answer);
+        self.record(request, decided, answer);
     }
 
     /// Tells why a request is left pending, unless that was told before, and has it looked at again.
-    fn tell_waiting(&self, name: &Arc<str>, decided: &Decided, waiting: &Waiting) {
-        self.note(|journal| journal.left(name, waiting));
+    fn tell_waiting(&self, request: &RequestId, decided: &Decided, waiting: &Waiting) {
+        self.note(|journal| journal.left(&request.name, waiting));
         let news = {
             let mut store = self.store.lock();
-            store.queue.push_at(name, Instant::now() + waiting.again.unwrap_or(RELOOK).min(RELOOK));
-            store.tell(name, &waiting.reasons)
+            store.put_off(request, Instant::now() + waiting.again.unwrap_or(RELOOK).min(RELOOK));
+            store.tell(request, &waiting.reasons)
         };
         self.wake.notify_one();
         if !news {
@@ -269,9 +265,9 @@ impl Controller {
         }
         let reason = *waiting.reasons.first();
         tracing::info!(
-            request = %Quoted(name), node = decided.node_name(), reason, "left pending: {}", waiting.message
+            request = %Quoted(&request.name), node = decided.node_name(), reason, "left pending: {}", waiting.message
         );
-        let regarding = Regarding::Request { name: name.clone(), uid: decided.uid.clone() };
+        let regarding = Regarding::Request { name: request.name.clone(), uid: request.uid.to_string() };
         self.events.record(Occurrence {
             regarding,
             warning: true,
@@ -309,13 +305,13 @@ impl Controller {
         }
     }
 
-    fn record(&self, name: &Arc<str>, decided: &Decided, answer: &Answer) {
+    fn record(&self, request: &RequestId, decided: &Decided, answer: &Answer) {
         let reason = *answer.reasons.first();
         let (warning, action) = match answer.decision {
             Decision::Approved => (false, "Approve"),
             Decision::Denied => (reason != DenyReason::Superseded.as_str(), "Deny"),
         };
-        let regarding = Regarding::Request { name: name.clone(), uid: decided.uid.clone() };
+        let regarding = Regarding::Request { name: request.name.clone(), uid: request.uid.to_string() };
         self.events.record(Occurrence { regarding, warning, action, reason, note: answer.message.clone() });
         if warning && let Some((node, uid)) = decided.node.clone() {
             let regarding = Regarding::Node { name: node, uid };
@@ -332,9 +328,9 @@ impl Decided {
 
 /// How long the answer took: from the moment the request was seen to come up, else from its creation, which is only
 /// known to the second.
-fn latency(decided: &Decided) -> Duration {
+fn latency(request: &RequestId, decided: &Decided) -> Duration {
     match decided.pending.seen {
         Some(seen) => seen.elapsed(),
-        None => Timestamp::now().duration_since(decided.created).try_into().unwrap_or_default(),
+        None => Timestamp::now().duration_since(request.created).try_into().unwrap_or_default(),
     }
 }

@@ -46,10 +46,28 @@ pub(super) struct Store {
     listed: Option<HashSet<NodeName>>,
 }
 
+/// Which request. A node can have its own requests deleted whenever it likes, and file others of the same names.
+#[derive(Clone, Debug)]
+pub(super) struct RequestId {
+    pub(super) name: Arc<str>,
+    /// What another one of the same name does not share.
+    pub(super) uid: Box<str>,
+    pub(super) created: Timestamp,
+}
+
+impl RequestId {
+    /// That of a request as the API server has it; none where it lacks a name or a uid.
+    pub(super) fn of(csr: &CertificateSigningRequest) -> Option<Self> {
+        let text = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
+        let (name, uid) = (text(&csr.metadata.name)?.into(), text(&csr.metadata.uid)?.into());
+        Some(Self { name, uid, created: csr.created() })
+    }
+}
+
 /// One request that exists.
 #[derive(Debug)]
 struct Entry {
-    uid: String,
+    uid: Box<str>,
     created: Timestamp,
     phase: Phase,
 }
@@ -129,12 +147,14 @@ impl Store {
         if csr.spec.signer_name != KUBELET_SERVING {
             return Change::None;
         }
-        let Some(name) = csr.metadata.name.as_deref().map(Arc::<str>::from) else { return Change::None };
-        let uid = csr.metadata.uid.clone().unwrap_or_default();
+        // An answer has to name both the uid and the version.
+        let version = csr.metadata.resource_version.clone().filter(|version| !version.is_empty());
+        let (Some(RequestId { name, uid, created }), Some(version)) = (RequestId::of(&csr), version) else {
+            return Change::None;
+        };
         if self.requests.get(&name).is_some_and(|entry| entry.uid != uid) {
-            self.remove_request(&name);
+            self.forget(&name);
         }
-        let created = csr.created();
         let (before, known) = match self.requests.get_mut(&name) {
             Some(entry) => (Some(&mut entry.phase), true),
             None => (None, false),
@@ -149,12 +169,12 @@ impl Store {
                 // An answer cannot be taken back: this is an older state that arrives late.
                 Some(Phase::Approved { .. } | Phase::Denied | Phase::Failed) => return Change::None,
                 Some(Phase::Pending(pending)) => {
-                    pending.resource_version = csr.metadata.resource_version.unwrap_or_default();
+                    pending.resource_version = version;
                     pending.conditions = csr.status.conditions;
                     self.queue.push(&name);
                     return Change::None;
                 }
-                None => Phase::Pending(Box::new(Pending::new(csr, seen))),
+                None => Phase::Pending(Box::new(Pending::new(csr, version, seen))),
             },
         };
         let change = if was_approved && matches!(phase, Phase::Failed) { Change::SignerFailed } else { Change::None };
@@ -166,24 +186,31 @@ impl Store {
         change
     }
 
-    /// Forgets a request that no longer exists.
-    pub(super) fn remove_request(&mut self, name: &Arc<str>) {
-        self.queue.forget(name);
-        self.requests.remove(name);
+    /// Takes in a request as it was read afresh in place of this one, unless something else is known of it by now.
+    pub(super) fn replace_request(&mut self, old: &RequestId, csr: CertificateSigningRequest) -> Change {
+        match self.entry(old) {
+            Some(_) => self.apply_request(csr, Some(Instant::now())),
+            None => Change::None,
+        }
     }
 
-    /// Forgets a request that no longer exists, unless there is another one of the same name by now.
-    pub(super) fn remove_request_of(&mut self, name: &Arc<str>, uid: &str) {
-        if self.requests.get(name).is_some_and(|entry| entry.uid == uid) {
-            self.remove_request(name);
+    /// Forgets a request that no longer exists.
+    pub(super) fn remove_request(&mut self, request: &RequestId) {
+        if self.entry(request).is_some() {
+            self.forget(&request.name);
         }
+    }
+
+    fn forget(&mut self, name: &Arc<str>) {
+        self.queue.forget(name);
+        self.requests.remove(name);
     }
 
     /// Forgets every request but these, which are all that exist.
     pub(super) fn retain_requests(&mut self, names: &HashSet<Arc<str>>) {
         let gone: Vec<Arc<str>> = self.requests.keys().filter(|name| !names.contains(*name)).cloned().collect();
         for name in gone {
-            self.remove_request(&name);
+            self.forget(&name);
         }
     }
 
@@ -221,35 +248,51 @@ impl Store {
     fn push_requests_of(&mut self, node: &NodeName) {
         let names: Vec<Arc<str>> = self.queue.of_requestor(&format!("{USER_PREFIX}{node}").into()).cloned().collect();
         for name in names {
-            if self.pending(&name).is_some() {
+            if self.requests.get(&name).is_some_and(|entry| matches!(entry.phase, Phase::Pending(_))) {
                 self.queue.push(&name);
             }
         }
     }
 
-    /// The request of this name, if it exists and is without an answer.
-    pub(super) fn pending(&self, name: &Arc<str>) -> Option<&Pending> {
-        match self.requests.get(name).map(|entry| &entry.phase) {
+    /// Which request has this name now.
+    pub(super) fn named(&self, name: &Arc<str>) -> Option<RequestId> {
+        let entry = self.requests.get(name)?;
+        Some(RequestId { name: name.clone(), uid: entry.uid.clone(), created: entry.created })
+    }
+
+    fn entry(&self, request: &RequestId) -> Option<&Entry> {
+        self.requests.get(&request.name).filter(|entry| entry.uid == request.uid)
+    }
+
+    fn entry_mut(&mut self, request: &RequestId) -> Option<&mut Entry> {
+        self.requests.get_mut(&request.name).filter(|entry| entry.uid == request.uid)
+    }
+
+    /// What is known of a request, if it exists and is without an answer.
+    pub(super) fn pending(&self, request: &RequestId) -> Option<&Pending> {
+        match self.entry(request).map(|entry| &entry.phase) {
             Some(Phase::Pending(pending)) => Some(pending),
             Some(Phase::Approved { .. } | Phase::Denied | Phase::Failed) | None => None,
         }
     }
 
-    fn pending_mut(&mut self, name: &Arc<str>) -> Option<&mut Pending> {
-        match self.requests.get_mut(name).map(|entry| &mut entry.phase) {
+    fn pending_mut(&mut self, request: &RequestId) -> Option<&mut Pending> {
+        match self.entry_mut(request).map(|entry| &mut entry.phase) {
             Some(Phase::Pending(pending)) => Some(pending),
             Some(Phase::Approved { .. } | Phase::Denied | Phase::Failed) | None => None,
         }
     }
 
-    /// The uid and the time of creation of a request.
-    pub(super) fn identity(&self, name: &Arc<str>) -> Option<(&str, Timestamp)> {
-        self.requests.get(name).map(|entry| (entry.uid.as_str(), entry.created))
+    /// Has a pending request looked at again at this time, unless something happens before.
+    pub(super) fn put_off(&mut self, request: &RequestId, until: Instant) {
+        if self.pending(request).is_some() {
+            self.queue.push_at(&request.name, until);
+        }
     }
 
     /// Keeps what a request was understood as, and drops its bytes, if these are still the ones it came with.
-    pub(super) fn set_reading(&mut self, name: &Arc<str>, spec: &Arc<RequestSpec>, reading: Reading) {
-        if let Some(pending) = self.pending_mut(name)
+    pub(super) fn set_reading(&mut self, request: &RequestId, spec: &Arc<RequestSpec>, reading: Reading) {
+        if let Some(pending) = self.pending_mut(request)
             && matches!(&pending.body, Body::Unread(unread) if Arc::ptr_eq(unread, spec))
         {
             pending.body = Body::Read(Arc::new(reading));
@@ -257,8 +300,8 @@ impl Store {
     }
 
     /// Notes that a request's names are being looked up; false where they are already.
-    pub(super) fn start_resolving(&mut self, name: &Arc<str>) -> bool {
-        let Some(pending) = self.pending_mut(name) else { return false };
+    pub(super) fn start_resolving(&mut self, request: &RequestId) -> bool {
+        let Some(pending) = self.pending_mut(request) else { return false };
         match std::mem::replace(&mut pending.resolved, Resolved::Asking) {
             Resolved::NotAsked | Resolved::At(..) => true,
             Resolved::Asking => false,
@@ -266,10 +309,10 @@ impl Store {
     }
 
     /// Takes in what DNS said of a request's names, and puts the request in line.
-    pub(super) fn set_resolved(&mut self, name: &Arc<str>, answers: Resolutions, now: Instant) {
-        if let Some(pending) = self.pending_mut(name) {
+    pub(super) fn set_resolved(&mut self, request: &RequestId, answers: Resolutions, now: Instant) {
+        if let Some(pending) = self.pending_mut(request) {
             pending.resolved = Resolved::At(now, Arc::new(answers));
-            self.queue.push(name);
+            self.queue.push(&request.name);
         }
     }
 
@@ -283,32 +326,31 @@ impl Store {
     }
 
     /// Notes what is told of a pending request; false when that was told before.
-    pub(super) fn tell(&mut self, name: &Arc<str>, reasons: &NonEmpty<&'static str>) -> bool {
-        let Some(pending) = self.pending_mut(name) else { return false };
+    pub(super) fn tell(&mut self, request: &RequestId, reasons: &NonEmpty<&'static str>) -> bool {
+        let Some(pending) = self.pending_mut(request) else { return false };
         pending.failures = 0;
         let news = pending.told.as_ref() != Some(reasons);
         pending.told = Some(reasons.clone());
         news
     }
 
-    /// Notes that an answer was written to the request that has this uid.
-    pub(super) fn set_decided(&mut self, name: &Arc<str>, uid: &str, approved: bool) {
-        if let Some(entry) = self.requests.get_mut(name)
-            && entry.uid == uid
+    /// Notes that an answer was written to a request.
+    pub(super) fn set_decided(&mut self, request: &RequestId, approved: bool) {
+        if let Some(entry) = self.entry_mut(request)
             && matches!(entry.phase, Phase::Pending(_))
         {
-            self.queue.withdraw(name);
             entry.phase = if approved { Phase::Approved { issued: false } } else { Phase::Denied };
+            self.queue.withdraw(&request.name);
         }
     }
 
     /// Puts a request in line again after an error, later with each further one. Returns how many there were before.
-    pub(super) fn retry(&mut self, name: &Arc<str>, now: Instant) -> u32 {
-        let Some(pending) = self.pending_mut(name) else { return 0 };
+    pub(super) fn retry(&mut self, request: &RequestId, now: Instant) -> u32 {
+        let Some(pending) = self.pending_mut(request) else { return 0 };
         let before = pending.failures;
         pending.failures = before.saturating_add(1);
         let wait = FIRST_RETRY.saturating_mul(2_u32.saturating_pow(before)).min(LAST_RETRY);
-        self.queue.push_at(name, now + wait);
+        self.queue.push_at(&request.name, now + wait);
         before
     }
 
@@ -373,11 +415,11 @@ impl Pending {
         }
     }
 
-    fn new(csr: CertificateSigningRequest, seen: Option<Instant>) -> Self {
-        let CertificateSigningRequest { metadata, mut spec, status } = csr;
+    fn new(csr: CertificateSigningRequest, resource_version: String, seen: Option<Instant>) -> Self {
+        let CertificateSigningRequest { mut spec, status, .. } = csr;
         spec.shrink();
         Self {
-            resource_version: metadata.resource_version.unwrap_or_default(),
+            resource_version,
             conditions: status.conditions,
             body: Body::Unread(Arc::new(spec)),
             seen,

@@ -1,43 +1,88 @@
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::*;
 use crate::request::Reading;
 
-fn request(uid: &str) -> CertificateSigningRequest {
-    serde_json::from_value(json!({
-        "metadata": {"name": "csr-a", "uid": uid, "resourceVersion": uid, "creationTimestamp": "2026-01-01T00:00:00Z"},
-        "spec": {"request": "", "signerName": KUBELET_SERVING, "username": "system:node:a"},
-    }))
-    .unwrap()
+fn request(metadata: &Value) -> CertificateSigningRequest {
+    let spec = json!({"request": "", "signerName": KUBELET_SERVING, "username": "system:node:a"});
+    serde_json::from_value(json!({"metadata": metadata, "spec": spec})).unwrap()
 }
 
-/// A request, what it came with, and another one of the same name after it.
-fn replaced() -> (Store, Arc<str>, Arc<RequestSpec>) {
-    let mut store = Store::new(Surroundings::new("cluster.local".parse().unwrap(), Vec::new()));
-    let name: Arc<str> = "csr-a".into();
-    store.apply_request(request("1"), None);
-    let Body::Unread(spec) = store.pending(&name).unwrap().body.clone() else { panic!("nobody has read it") };
-    store.apply_request(request("2"), None);
-    (store, name, spec)
+fn with_uid(uid: &str) -> CertificateSigningRequest {
+    request(&json!({
+        "name": "csr-a", "uid": uid, "resourceVersion": uid, "creationTimestamp": "2026-01-01T00:00:00Z",
+    }))
+}
+
+fn store() -> Store {
+    Store::new(Surroundings::new("cluster.local".parse().unwrap(), Vec::new()))
+}
+
+/// A request that is gone, what it came with, and another one of the same name, which exists.
+fn replaced() -> (Store, RequestId, Arc<RequestSpec>, RequestId) {
+    let mut store = store();
+    store.apply_request(with_uid("1"), None);
+    let old = store.named(&"csr-a".into()).unwrap();
+    let Body::Unread(spec) = store.pending(&old).unwrap().body.clone() else { panic!("nobody has read it") };
+    store.apply_request(with_uid("2"), None);
+    let new = store.named(&old.name).unwrap();
+    (store, old, spec, new)
 }
 
 #[test]
 fn a_request_is_not_taken_for_what_another_one_of_its_name_was_read_as() {
-    let (mut store, name, spec) = replaced();
-    store.set_reading(&name, &spec, Reading::of_spec(&spec));
-    let Body::Unread(spec) = store.pending(&name).unwrap().body.clone() else { panic!("nobody has read this one") };
-    store.set_reading(&name, &spec, Reading::of_spec(&spec));
-    assert!(matches!(store.pending(&name).unwrap().body, Body::Read(_)));
+    let (mut store, old, spec, new) = replaced();
+    store.set_reading(&old, &spec, Reading::of_spec(&spec));
+    let Body::Unread(spec) = store.pending(&new).unwrap().body.clone() else { panic!("nobody has read this one") };
+    store.set_reading(&new, &spec, Reading::of_spec(&spec));
+    assert!(matches!(store.pending(&new).unwrap().body, Body::Read(_)));
 }
 
 #[test]
 fn what_becomes_of_a_request_is_not_held_against_another_one_of_its_name() {
-    let (mut store, name, _) = replaced();
-    store.set_decided(&name, "1", true);
-    store.remove_request_of(&name, "1");
-    assert_eq!(store.queue.pop(Instant::now()).map(|(_, name)| name), Some(name.clone()));
-    store.set_decided(&name, "2", true);
-    assert!(store.pending(&name).is_none());
-    store.remove_request_of(&name, "2");
-    assert!(store.identity(&name).is_none());
+    let (mut store, old, _, new) = replaced();
+    let now = Instant::now();
+    let reasons = NonEmpty::one("NodeNotFound");
+    assert_eq!(store.queue.pop(now), Some(("system:node:a".into(), new.name.clone())));
+    store.queue.done(&"system:node:a".into());
+    store.set_decided(&old, true);
+    store.remove_request(&old);
+    store.put_off(&old, now);
+    store.retry(&old, now);
+    store.set_resolved(&old, Resolutions::default(), now);
+    assert!(!store.start_resolving(&old) && !store.tell(&old, &reasons));
+    store.replace_request(&old, with_uid("1"));
+    assert_eq!((store.queue.pop(now), store.queue.next_due()), (None, None));
+
+    assert!(store.tell(&new, &reasons) && store.start_resolving(&new));
+    assert_eq!((store.retry(&new, now), store.retry(&new, now)), (0, 1));
+    store.set_decided(&new, true);
+    assert!(store.pending(&new).is_none());
+    store.remove_request(&new);
+    assert!(store.named(&new.name).is_none());
+}
+
+#[test]
+fn what_was_read_afresh_is_taken_in_where_nothing_else_has_come() {
+    let (mut store, _, _, new) = replaced();
+    store.replace_request(&new, with_uid("3"));
+    assert!(store.pending(&new).is_none());
+    let newest = store.named(&new.name).unwrap();
+    assert_eq!((&*newest.uid, store.pending(&newest).is_some()), ("3", true));
+    store.remove_request(&newest);
+    store.replace_request(&newest, with_uid("3"));
+    assert!(store.named(&new.name).is_none());
+}
+
+#[test]
+fn a_request_that_cannot_be_told_from_others_is_not_answered() {
+    let mut store = store();
+    for lacking in ["name", "uid", "resourceVersion"] {
+        for value in [Value::Null, json!("")] {
+            let mut metadata = json!({"name": "csr-a", "uid": "1", "resourceVersion": "1"});
+            metadata[lacking] = value;
+            store.apply_request(request(&metadata), None);
+            assert!(store.requests.is_empty(), "{metadata}");
+        }
+    }
 }
