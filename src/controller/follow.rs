@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::fmt::Debug;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use kube::runtime::watcher::{Config, Event};
 use kube::{Api, Client, Resource, ResourceExt};
@@ -11,10 +11,14 @@ use serde::de::DeserializeOwned;
 use tokio::task::JoinSet;
 
 use super::Controller;
-use super::store::{Change, RequestId, Store};
+use super::store::{Change, MAX_NAME, RequestId, Store};
 use crate::api::{CertificateSigningRequest, ConfigMap, EndpointSlice, KUBELET_SERVING, Node, Service, ServiceCidr};
 use crate::gather::{Kind, Protecting};
+use crate::quote::Quoted;
 use crate::watch::{Health, Watches, follow_known};
+
+/// How often, at the most, the log tells of a request whose name is too long.
+const LONG_NAMES: Duration = Duration::from_mins(1);
 
 impl Controller {
     /// Follows everything that decisions rest on.
@@ -52,7 +56,7 @@ impl Controller {
         follow_known(Api::<CertificateSigningRequest>::all(client), config, watched, move |event| match event {
             Event::Init => listed.clear(),
             Event::InitApply(csr) => {
-                listed.extend(csr.metadata.name.as_deref().map(Arc::from));
+                listed.extend(RequestId::of(&csr).map(|request| request.name));
                 self.apply_request(csr, None);
             }
             Event::Apply(csr) => self.apply_request(csr, Some(Instant::now())),
@@ -78,8 +82,19 @@ impl Controller {
         match change {
             Change::SignerFailed if self.leads() => self.metrics.signer_failures.inc(),
             Change::SignerFailed | Change::None => {}
+            Change::NameTooLong(requestor) => self.tell_of_long_name(&requestor),
         }
         self.wake_workers(store);
+    }
+
+    /// Nothing is kept of such a request, not even that it was told of.
+    fn tell_of_long_name(&self, requestor: &str) {
+        let mut told = self.long_name_told.lock();
+        if told.is_none_or(|then| then.elapsed() >= LONG_NAMES) {
+            *told = Some(Instant::now());
+            let requestor = Quoted(requestor);
+            tracing::warn!(%requestor, "a request is left alone: its name is longer than {MAX_NAME} bytes");
+        }
     }
 
     async fn follow_protecting<K>(self: Arc<Self>, api: Api<K>, config: Config, name: &'static str)

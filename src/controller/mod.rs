@@ -59,6 +59,8 @@ pub struct Controller {
     store: Mutex<Store>,
     wake: Notify,
     contests: Notify,
+    /// When the log last told of a request whose name is too long.
+    long_name_told: Mutex<Option<Instant>>,
     /// Whether Services are to be followed, for the addresses of their load balancers.
     load_balancers: watch::Sender<bool>,
     workers: usize,
@@ -122,6 +124,7 @@ impl Controller {
             store: Mutex::new(Store::new(Surroundings::new(settings.cluster_domain, settings.service_ranges))),
             wake: Notify::new(),
             contests: Notify::new(),
+            long_name_told: Mutex::new(None),
             load_balancers: watch::Sender::new(settings.orders.policy.protects_load_balancers()),
             workers: settings.workers,
             orders: RwLock::new(settings.orders),

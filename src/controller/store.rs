@@ -28,6 +28,10 @@ const RESOLVED_FOR: Duration = Duration::from_secs(10);
 /// How many budgets are kept before those that are full again are dropped.
 const MIN_BUDGETS: usize = 256;
 
+/// The longest name of a request that is answered, in bytes. A kubelet's has 9. The API server takes any length, and
+/// keeps the request for as long as who filed it likes; but a name has to fit into a URL and an Event, and is kept here.
+pub(super) const MAX_NAME: usize = 1024;
+
 /// The reason under which a pending request is counted that was not looked at yet.
 pub(crate) const QUEUED: &str = "Queued";
 
@@ -56,11 +60,11 @@ pub(super) struct RequestId {
 }
 
 impl RequestId {
-    /// That of a request as the API server has it; none where it lacks a name or a uid.
+    /// That of a request as the API server has it; none where it lacks a name or a uid, or the name is too long.
     pub(super) fn of(csr: &CertificateSigningRequest) -> Option<Self> {
         let text = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
-        let (name, uid) = (text(&csr.metadata.name)?.into(), text(&csr.metadata.uid)?.into());
-        Some(Self { name, uid, created: csr.created() })
+        let name = text(&csr.metadata.name).filter(|name| name.len() <= MAX_NAME)?;
+        Some(Self { name: name.into(), uid: text(&csr.metadata.uid)?.into(), created: csr.created() })
     }
 }
 
@@ -118,12 +122,14 @@ pub(super) enum Body {
 }
 
 /// What became of a request elsewhere.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Change {
     /// Nothing of note.
     None,
     /// The signer gave up on an approved request.
     SignerFailed,
+    /// Its name is so long that it is passed over; who filed it.
+    NameTooLong(String),
 }
 
 impl Store {
@@ -146,6 +152,9 @@ impl Store {
     pub(super) fn apply_request(&mut self, csr: CertificateSigningRequest, seen: Option<Instant>) -> Change {
         if csr.spec.signer_name != KUBELET_SERVING {
             return Change::None;
+        }
+        if csr.metadata.name.as_ref().is_some_and(|name| name.len() > MAX_NAME) {
+            return Change::NameTooLong(csr.spec.username);
         }
         // An answer has to name both the uid and the version.
         let version = csr.metadata.resource_version.clone().filter(|version| !version.is_empty());

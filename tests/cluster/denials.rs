@@ -1,6 +1,6 @@
 //! Every reason for a denial that a request can have once the API server has let it in.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
 use kube::api::PostParams;
 use kube::{Api, ResourceExt};
@@ -25,6 +25,7 @@ pub fn trials() -> Vec<Trial> {
         shared("denials::leaves_other_signers_alone", leaves_other_signers_alone),
         shared("denials::leaves_decided_requests_alone", leaves_decided_alone),
         shared("denials::answers_requests_of_any_name", answers_any_name),
+        shared("denials::leaves_requests_with_endless_names_alone", leaves_endless_names_alone),
         shared("denials::denies_superseded_requests_and_approves_the_newest", prunes_superseded),
         shared("denials::tells_what_it_did_in_events_and_metrics", tells),
     ]
@@ -221,6 +222,22 @@ async fn answers_any_name(cluster: &Cluster) -> Result<()> {
         .await?;
         ensure!(approval::condition(&decided, "Approved").is_some(), "{name:?}: {:?}", decided.status);
     }
+    Ok(())
+}
+
+async fn leaves_endless_names_alone(cluster: &Cluster) -> Result<()> {
+    cluster.node("names-2", &["names-2"]).await?;
+    let request = Request::of_node("names-2").dns("names-2")?;
+    let endless = "x".repeat(1025);
+    cluster.file_as_node("names-2", &Request { name: Some(endless.clone()), ..request.clone() }).await?;
+    let longest = "x".repeat(1024);
+    cluster.file_as_node("names-2", &Request { name: Some(longest.clone()), ..request.clone() }).await?;
+    // One that came later is answered: the controller has had every chance to touch the first.
+    cluster.answer(&longest).await?.ensure_approved()?;
+    let all: Api<CertificateSigningRequest> = Api::all(cluster.admin());
+    let listed = all.list(&kube::api::ListParams::default()).await?;
+    let found = listed.items.iter().find(|csr| csr.name_any() == endless).context("it is gone")?;
+    ensure!(approval::decision(found).is_none(), "answered: {:?}", found.status);
     Ok(())
 }
 

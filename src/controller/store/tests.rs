@@ -86,3 +86,15 @@ fn a_request_that_cannot_be_told_from_others_is_not_answered() {
         }
     }
 }
+
+#[test]
+fn a_request_whose_name_is_too_long_is_not_kept() {
+    let named = |name: &str| request(&json!({"name": name, "uid": "1", "resourceVersion": "1"}));
+    let mut store = store();
+    assert_eq!(store.apply_request(named(&"x".repeat(1024)), None), Change::None);
+    assert_eq!(store.requests.len(), 1);
+    let too_long = named(&"x".repeat(1025));
+    assert!(RequestId::of(&too_long).is_none());
+    assert_eq!(store.apply_request(too_long, None), Change::NameTooLong("system:node:a".to_owned()));
+    assert_eq!(store.requests.len(), 1);
+}
