@@ -255,12 +255,7 @@ impl Store {
     }
 
     fn push_requests_of(&mut self, node: &NodeName) {
-        let names: Vec<Arc<str>> = self.queue.of_requestor(&format!("{USER_PREFIX}{node}").into()).cloned().collect();
-        for name in names {
-            if self.requests.get(&name).is_some_and(|entry| matches!(entry.phase, Phase::Pending(_))) {
-                self.queue.push(&name);
-            }
-        }
+        self.queue.push_all_of(&format!("{USER_PREFIX}{node}").into());
     }
 
     /// Which request has this name now.
