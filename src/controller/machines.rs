@@ -20,13 +20,19 @@ use crate::watch::{Health, follow};
 const LOOK: Duration = Duration::from_secs(5);
 
 impl Controller {
-    /// Follows one kind of Machine whenever the API server knows it and the policy asks for Machines.
+    /// Follows one kind of Machine as long as the API server knows it and the policy asks for Machines.
     pub(super) async fn follow_machines(self: Arc<Self>, cluster: MachineCluster, kind: &'static MachineKind) {
         let Some(watched) = self.machine_watches.get(kind.name).cloned() else { return };
         loop {
             if self.orders().policy.asks(Source::Machine) {
                 match discover(&cluster.client, kind).await {
-                    Ok(Some(resource)) => self.follow_resource(&cluster, kind, &resource).await,
+                    Ok(Some(resource)) => tokio::select! {
+                        () = self.follow_resource(&cluster, kind, &resource) => {}
+                        () = self.until_not_asked() => {
+                            watched.set(Health::Syncing);
+                            self.forget_machines(kind, &HashSet::new());
+                        }
+                    },
                     Ok(None) => {
                         self.forget_machines(kind, &HashSet::new());
                         watched.set(Health::Live);
@@ -34,6 +40,12 @@ impl Controller {
                     Err(why) => watched.set(Health::Down(why.to_string())),
                 }
             }
+            sleep(LOOK).await;
+        }
+    }
+
+    async fn until_not_asked(&self) {
+        while self.orders().policy.asks(Source::Machine) {
             sleep(LOOK).await;
         }
     }

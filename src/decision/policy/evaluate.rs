@@ -21,7 +21,8 @@ pub struct Facts<'a> {
     pub unavailable: &'a [Unavailable],
     /// The Machines on which Nodes run.
     pub machines: &'a MachineIndex,
-    /// What is not known of Machines at the moment; only matters to rules that ask for them.
+    /// What is not known of Machines at the moment. While there is anything, no Machine settles who of several Nodes
+    /// has what they claim, and rules that ask for Machines approve nothing.
     pub machines_unavailable: &'a [Unavailable],
     /// The operator's inventory, where there is one.
     pub inventory: Option<&'a Inventory>,
@@ -252,10 +253,11 @@ fn takings(
     reasons
 }
 
-/// Whether the operator's inventory or a Machine, which no node can write, says that it is this node's.
+/// Whether the operator's inventory or a Machine, which no node can write, says that it is this node's. What Machines
+/// said while they were followed may be another node's by now.
 fn settled(san: &San, record: &NodeRecord, facts: &Facts<'_>) -> bool {
     let by_inventory = facts.inventory.is_some_and(|inventory| inventory.owner(san) == Some(record.name()));
-    by_inventory || facts.machines.vouch(record, san)
+    by_inventory || (facts.machines_unavailable.is_empty() && facts.machines.vouch(record, san))
 }
 
 /// What is not right yet.
@@ -355,7 +357,7 @@ mod tests {
     use serde_json::{from_value, json};
 
     use super::*;
-    use crate::identity::NodeIndex;
+    use crate::identity::{MachineRecord, NodeIndex};
     use crate::verdict::IgnoreReason;
 
     fn node(name: &str) -> NodeName {
@@ -449,6 +451,38 @@ mod tests {
         for verdict in others {
             assert!(!ahead(verdict, &fresh));
         }
+    }
+
+    #[test]
+    fn a_machine_settles_a_conflict_only_while_machines_are_followed() {
+        let address = json!([{"type": "InternalIP", "address": "192.0.2.1"}]);
+        let mut index = NodeIndex::default();
+        for name in ["a", "b"] {
+            let node = json!({"metadata": {"name": name}, "status": {"addresses": address}});
+            index.apply(NodeRecord::read(&from_value(node).unwrap()).unwrap(), 0);
+        }
+        let machine = json!({"metadata": {"name": "m"}, "status": {"nodeRef": {"name": "a"}, "addresses": address}});
+        let mut machines = MachineIndex::default();
+        machines.apply("m", MachineRecord::read(&from_value(machine).unwrap()));
+        let san = San::Ip(IpAddr::from([192, 0, 2, 1]));
+        let protected = Protected::new("cluster.local".parse().unwrap(), Vec::new());
+        let is_contested = |name: &str, machines_unavailable: &[Unavailable]| {
+            let facts = Facts {
+                now: Timestamp::UNIX_EPOCH,
+                nodes: Nodes::new(&index, &[]),
+                unavailable: &[],
+                machines: &machines,
+                machines_unavailable,
+                inventory: None,
+                dns: &Resolutions::default(),
+                protected: &protected,
+                superseded: false,
+                budget: None,
+            };
+            contested(&san, index.get(&node(name)).unwrap(), &facts).is_some()
+        };
+        assert!(!is_contested("a", &[]) && is_contested("b", &[]));
+        assert!(is_contested("a", &[Unavailable::Watch("machines")]));
     }
 
     #[test]
