@@ -226,6 +226,11 @@ impl Controller {
             let due = {
                 let mut store = self.store.lock();
                 if let Some(next) = store.queue.pop(Instant::now()) {
+                    // Notices do not add up: of two that come while nobody waits only one is kept. So one worker wakes
+                    // the next, as long as there is work.
+                    if store.queue.turns() > 0 {
+                        self.wake.notify_one();
+                    }
                     return next;
                 }
                 store.queue.next_due()
