@@ -2,11 +2,13 @@
 
 mod discovery;
 mod failure;
+mod kept;
 mod machines;
 mod observe;
 mod patience;
 mod read_ahead;
 mod slim;
+mod slimming;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -34,6 +36,7 @@ pub use failure::{describe, describe_watch};
 pub use machines::{MACHINES, MachineCluster, MachineKind};
 use observe::Observe;
 use read_ahead::ReadAhead;
+use slimming::Slimming;
 
 /// How long one request may take, from sending it to having read the answer. Of what is long, such as lists, each part.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
@@ -120,7 +123,7 @@ pub fn namespace(kubeconfig: &Path) -> anyhow::Result<Option<String>> {
 pub fn client(config: &Config, metrics: Arc<Metrics>, watched: Watches) -> kube::Result<Client> {
     let service = service(config, connector())?;
     let builder = ClientBuilder::new(service, config.default_namespace.clone());
-    Ok(builder.with_layer(&Observe { metrics, watched }).with_layer(&ReadAhead).build())
+    Ok(builder.with_layer(&Observe { metrics, watched }).with_layer(&Slimming).with_layer(&ReadAhead).build())
 }
 
 /// A client for what only the leader may do: nothing goes over its connections when the time of this instance is over.
@@ -135,7 +138,7 @@ pub fn leaders_client(
 ) -> kube::Result<Client> {
     let service = service(config, GuardedConnector::new(connector(), leadership))?;
     let builder = ClientBuilder::new(service, config.default_namespace.clone());
-    Ok(builder.with_layer(&Observe { metrics, watched }).build())
+    Ok(builder.with_layer(&Observe { metrics, watched }).with_layer(&Slimming).build())
 }
 
 fn connector() -> HttpConnector {

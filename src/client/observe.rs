@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use futures::future::BoxFuture;
-use http::{Method, Request, Response};
+use http::{Method, Request, Response, Uri};
 use kube::client::Body;
 use tokio::time::timeout;
 use tower::{BoxError, Layer, Service};
@@ -73,6 +73,11 @@ where
     }
 }
 
+/// Whether events are asked for, and not a list.
+pub(super) fn is_watch(uri: &Uri) -> bool {
+    uri.query().is_some_and(|query| query.split('&').any(|pair| pair == "watch=true"))
+}
+
 /// What a request to the API server is for.
 struct Operation {
     name: &'static str,
@@ -84,7 +89,7 @@ impl Operation {
         let uri = request.uri();
         let mut segments = uri.path().rsplit('/');
         let (last, parent) = (segments.next().unwrap_or_default(), segments.next().unwrap_or_default());
-        let watching = uri.query().is_some_and(|query| query.split('&').any(|pair| pair == "watch=true"));
+        let watching = is_watch(uri);
         let plural = |segment: &str| PLURALS.iter().copied().find(|plural| *plural == segment);
         let (name, watches) = match (request.method(), parent, last) {
             (&Method::GET, _, "machines") if watching => {

@@ -20,8 +20,6 @@ use serde::{Deserialize, Deserializer};
 use tokio::task::{JoinHandle, yield_now};
 use tower::{BoxError, Layer, Service, ServiceExt};
 
-use super::slim::Slim;
-
 /// Asks for the page after each one that is handed over, if there is one. Of each list, no more than one page waits.
 #[derive(Clone, Copy)]
 pub(super) struct ReadAhead;
@@ -110,7 +108,7 @@ fn page(request: &Request<Body>) -> Option<(&str, Option<&str>)> {
     Some(text.split_once(CONTINUE).map_or((text, None), |(list, token)| (list, Some(token))))
 }
 
-/// A whole answer, without what nothing here reads.
+/// A whole answer.
 async fn read<S, B>(service: S, request: Request<Body>) -> Result<Response<Vec<u8>>, BoxError>
 where
     S: Service<Request<Body>, Response = Response<B>, Error = BoxError>,
@@ -118,13 +116,13 @@ where
 {
     let (head, body) = service.oneshot(request).await?.into_parts();
     let mut body = pin!(body);
-    let mut slim = Slim::default();
+    let mut read = Vec::new();
     while let Some(frame) = body.frame().await {
         if let Ok(part) = frame?.into_data() {
-            slim.push(&part);
+            read.extend_from_slice(&part);
         }
     }
-    Ok(Response::from_parts(head, slim.finish()))
+    Ok(Response::from_parts(head, read))
 }
 
 /// The token at which the next page begins, if there is one: of a list, which comes before what is in it.

@@ -1,36 +1,54 @@
-//! Lists without what nothing here reads.
+//! Answers without what nothing here reads.
 //!
 //! Nine tenths of a Node of a large cluster are its managedFields and its images. They are dropped as they come, so that
-//! a page takes a tenth of the memory, and is parsed in a tenth of the time.
+//! a page takes a tenth of the memory, and is parsed in a tenth of the time. That also keeps what is in memory small
+//! where somebody stores objects as large as they may be.
+
+use std::mem;
 
 use memchr::memchr2;
 
-/// Of a Node's status.
-const STATUS: [&[u8]; 6] = [b"allocatable", b"capacity", b"images", b"nodeInfo", b"volumesAttached", b"volumesInUse"];
+use super::kept::Kept;
+use crate::api::TOO_LONG;
 
-/// A JSON text that comes in parts, in which lists and objects that nothing reads become null: `managedFields` of
-/// `metadata`, and some of `status`. All else stays as it is, to the byte; of what is no JSON, what comes out is none
-/// either.
-#[derive(Default)]
+/// A JSON text that comes in parts, in which lists and objects that nothing reads become empty, and texts that are too
+/// long become [`TOO_LONG`]. What is left is text: bytes that are no UTF-8 become U+FFFD. All else stays as it is, to the
+/// byte; of what is no JSON, what comes out is none either.
 pub(super) struct Slim {
+    what: &'static Kept,
     kept: Vec<u8>,
     /// The objects and arrays around this place, but for those that are left out.
     around: Vec<Place>,
     /// What stands before the next value, or will be the next key.
     key: Key,
-    /// Inside of a string: whether it is a key, and whether its next byte is escaped.
-    string: Option<(bool, bool)>,
+    /// The string that this place is in.
+    string: Option<Text>,
     /// How deep this place is in a value that is left out.
     dropped: usize,
+    /// How many addresses the Node has so far.
+    addresses: usize,
 }
 
 /// Where a value is.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Place {
     Metadata,
+    Spec,
     Status,
+    Addresses,
     OtherObject,
-    Array,
+    OtherArray,
+}
+
+/// A string that has begun.
+#[derive(Clone, Copy)]
+struct Text {
+    is_key: bool,
+    /// Whether its next byte is escaped.
+    escaped: bool,
+    /// Where it begins in what is kept.
+    start: usize,
+    length: usize,
 }
 
 /// The first bytes of a key, enough of them to know those that matter.
@@ -56,96 +74,173 @@ impl Key {
 }
 
 impl Slim {
+    pub(super) fn new(what: &'static Kept) -> Self {
+        Self { what, kept: Vec::new(), around: Vec::new(), key: Key::default(), string: None, dropped: 0, addresses: 0 }
+    }
+
     /// Takes in the next part.
     pub(super) fn push(&mut self, part: &[u8]) {
         let mut rest = part;
         // What is kept is copied when something is not, or at the end.
         let mut kept = part;
         while let Some((&byte, after)) = rest.split_first() {
-            if self.string.is_some() {
-                rest = self.within_string(rest);
+            if let Some(text) = self.string {
+                let (was_cut, before) = (self.is_cut(text), rest);
+                rest = self.within_string(text, rest);
+                let ends = self.string.is_none();
+                let length = text.length + before.len() - rest.len() - usize::from(ends);
+                let is_cut = self.dropped == 0 && length > self.what.longest;
+                if is_cut && !was_cut {
+                    self.keep(kept, rest.len() + usize::from(ends));
+                    self.kept.truncate(text.start);
+                    self.kept.extend_from_slice(TOO_LONG.as_bytes());
+                }
+                if is_cut && ends {
+                    kept = before.split_at(before.len() - rest.len() - 1).1;
+                }
                 continue;
             }
-            rest = after;
-            let before = self.dropped;
-            self.between_strings(byte);
-            if before == 0 && self.dropped == 1 {
-                let (until, _) = kept.split_at(kept.len() - rest.len() - 1);
-                self.kept.extend_from_slice(until);
-                self.kept.extend_from_slice(b"null");
+            let (before, start) = (self.dropped, self.kept.len() + kept.len() - after.len());
+            self.between_strings(byte, start);
+            if before == 0 && self.dropped > 0 {
+                // The bracket stays. The comma goes: what comes after it is too much.
+                self.keep(kept, after.len() + usize::from(byte == b','));
             }
             if before > 0 && self.dropped == 0 {
                 kept = rest;
             }
+            rest = after;
         }
-        if self.dropped == 0 {
-            self.kept.extend_from_slice(kept);
+        if self.dropped == 0 && !self.string.is_some_and(|text| self.is_cut(text)) {
+            self.keep(kept, 0);
         }
     }
 
-    /// What is left of everything.
-    pub(super) fn finish(self) -> Vec<u8> {
-        self.kept
+    /// What is left of what came so far, up to a string that may turn out to be too long.
+    pub(super) fn take(&mut self) -> Vec<u8> {
+        let ready = match &mut self.string {
+            Some(text) if self.dropped == 0 && text.length <= self.what.longest => mem::take(&mut text.start),
+            Some(_) | None => self.kept.len(),
+        };
+        let after = self.kept.split_off(ready);
+        as_text(mem::replace(&mut self.kept, after))
+    }
+
+    /// Begins anew after the end of a line, as if nothing had come before.
+    pub(super) fn next_line(&mut self) {
+        if self.dropped > 0 || self.string.is_some_and(|text| self.is_cut(text)) {
+            self.kept.push(b'\n');
+        }
+        self.around.clear();
+        (self.key, self.string, self.dropped) = (Key::default(), None, 0);
+    }
+
+    /// What is left of the end.
+    pub(super) fn finish(&mut self) -> Vec<u8> {
+        as_text(mem::take(&mut self.kept))
+    }
+
+    /// Keeps all but so many bytes at the end.
+    fn keep(&mut self, bytes: &[u8], but: usize) {
+        let (kept, _) = bytes.split_at(bytes.len().saturating_sub(but));
+        self.kept.extend_from_slice(kept);
+    }
+
+    fn is_cut(&self, text: Text) -> bool {
+        self.dropped == 0 && text.length > self.what.longest
     }
 
     /// Goes on to the next byte of a string that may end it, and says what comes after that.
-    fn within_string<'a>(&mut self, rest: &'a [u8]) -> &'a [u8] {
-        let Some((is_key, escaped)) = self.string else { return rest };
-        let length = if escaped { 1 } else { memchr2(b'"', b'\\', rest).map_or(rest.len(), |at| at + 1) };
+    fn within_string<'a>(&mut self, text: Text, rest: &'a [u8]) -> &'a [u8] {
+        let length = if text.escaped { 1 } else { memchr2(b'"', b'\\', rest).map_or(rest.len(), |at| at + 1) };
         let (read, after) = rest.split_at_checked(length).unwrap_or((rest, &[]));
-        let ends = !escaped && read.last() == Some(&b'"');
-        if is_key {
+        let ends = !text.escaped && read.last() == Some(&b'"');
+        if text.is_key {
             self.key.push(if ends { read.split_last().map_or(read, |(_, key)| key) } else { read });
         }
-        self.string = if ends { None } else { Some((is_key, !escaped && read.last() == Some(&b'\\'))) };
+        let escaped = !text.escaped && read.last() == Some(&b'\\');
+        self.string = if ends { None } else { Some(Text { escaped, length: text.length + read.len(), ..text }) };
         after
     }
 
-    fn between_strings(&mut self, byte: u8) {
+    fn between_strings(&mut self, byte: u8, start: usize) {
         match byte {
             b'"' => {
-                let is_key =
-                    self.dropped == 0 && !self.key.of_next && self.around.last().is_some_and(|it| *it != Place::Array);
+                let in_object = !matches!(self.around.last(), Some(Place::Addresses | Place::OtherArray) | None);
+                let is_key = self.dropped == 0 && !self.key.of_next && in_object;
                 if is_key {
                     self.key = Key::default();
                 }
-                self.string = Some((is_key, false));
+                self.string = Some(Text { is_key, escaped: false, start, length: 0 });
             }
             b'{' | b'[' if self.dropped > 0 => self.dropped += 1,
             b'}' | b']' if self.dropped > 0 => self.dropped -= 1,
+            _ if self.dropped > 0 => {}
             b'{' | b'[' if self.is_dropped() => self.dropped = 1,
-            b'{' => {
-                let place = if self.key.is(b"metadata") {
-                    Place::Metadata
-                } else if self.key.is(b"status") {
-                    Place::Status
-                } else {
-                    Place::OtherObject
-                };
-                self.enter(place);
-            }
-            b'[' => self.enter(Place::Array),
+            b'{' => self.enter(self.object()),
+            b'[' => self.enter(self.array()),
             b'}' | b']' => {
                 self.around.pop();
             }
-            b':' if self.dropped == 0 => self.key.of_next = true,
-            b',' if self.dropped == 0 => self.key.of_next = false,
+            b':' => self.key.of_next = true,
+            b',' => {
+                self.key.of_next = false;
+                self.count();
+            }
             _ => {}
         }
     }
 
+    fn object(&self) -> Place {
+        if self.key.is(b"metadata") {
+            Place::Metadata
+        } else if self.key.is(b"spec") {
+            Place::Spec
+        } else if self.key.is(b"status") {
+            Place::Status
+        } else {
+            Place::OtherObject
+        }
+    }
+
+    fn array(&self) -> Place {
+        let in_status = self.around.last() == Some(&Place::Status);
+        if in_status && self.key.is(b"addresses") { Place::Addresses } else { Place::OtherArray }
+    }
+
     fn enter(&mut self, place: Place) {
+        if place == Place::Addresses {
+            self.addresses = 0;
+        }
         self.around.push(place);
         self.key.of_next = false;
     }
 
-    fn is_dropped(&self) -> bool {
-        match self.around.last() {
-            Some(Place::Metadata) => self.key.is(b"managedFields"),
-            Some(Place::Status) => STATUS.iter().any(|name| self.key.is(name)),
-            Some(Place::OtherObject | Place::Array) | None => false,
+    /// Counts what ends with a comma, and leaves out what comes after enough of it.
+    fn count(&mut self) {
+        if self.around.last() == Some(&Place::Addresses) {
+            self.addresses += 1;
+            if self.addresses == self.what.addresses {
+                self.around.pop();
+                self.dropped = 1;
+            }
         }
     }
+
+    fn is_dropped(&self) -> bool {
+        let kept = match self.around.last() {
+            Some(Place::Metadata) => self.what.metadata,
+            Some(Place::Spec) => self.what.spec,
+            Some(Place::Status) => self.what.status,
+            Some(Place::Addresses | Place::OtherObject | Place::OtherArray) | None => return false,
+        };
+        self.key.of_next && !kept.iter().any(|name| self.key.is(name))
+    }
+}
+
+/// JSON is UTF-8. The API server's is not where it gives out managedFields as somebody wrote them.
+fn as_text(bytes: Vec<u8>) -> Vec<u8> {
+    String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()).into_bytes()
 }
 
 #[cfg(test)]
@@ -156,45 +251,81 @@ mod tests {
 
     use super::*;
 
-    fn slim(text: &str, ends: &[usize]) -> String {
-        let mut slim = Slim::default();
-        let mut start = 0;
-        for &end in ends {
-            slim.push(&text.as_bytes()[start..end]);
+    /// Few enough for texts to be longer, and addresses to be more.
+    const KEPT: Kept =
+        Kept { metadata: &[b"labels"], spec: &[b"groups"], status: &[b"addresses"], longest: 18, addresses: 2 };
+
+    /// By parts that end there. What is ready is taken after each of them.
+    fn slim_bytes(what: &'static Kept, text: &[u8], ends: &[usize]) -> Vec<u8> {
+        let mut slim = Slim::new(what);
+        let (mut start, mut kept) = (0, Vec::new());
+        for &end in ends.iter().chain(&[text.len()]) {
+            slim.push(&text[start..end]);
+            kept.extend(slim.take());
             start = end;
         }
-        slim.push(&text.as_bytes()[start..]);
-        String::from_utf8(slim.finish()).unwrap()
+        kept.extend(slim.finish());
+        kept
+    }
+
+    fn slim(text: &str, ends: &[usize]) -> String {
+        String::from_utf8(slim_bytes(&KEPT, text.as_bytes(), ends)).unwrap()
+    }
+
+    fn cut(text: &mut String) {
+        if serde_json::to_string(text).unwrap().len() - 2 > KEPT.longest {
+            TOO_LONG.clone_into(text);
+        }
     }
 
     /// The same by a parser.
     fn parsed_and_slimmed(value: &mut Value, key: &str) {
         match value {
             Value::Object(map) => {
-                let dropped = match key {
-                    "metadata" => Some("managedFields"),
-                    "status" => Some("images"),
+                let kept = match key {
+                    "metadata" => Some(KEPT.metadata),
+                    "spec" => Some(KEPT.spec),
+                    "status" => Some(KEPT.status),
                     _ => None,
                 };
-                for (key, value) in map {
-                    if Some(&**key) == dropped && (value.is_object() || value.is_array()) {
-                        *value = Value::Null;
+                for (mut name, mut value) in std::mem::take(map) {
+                    if kept.is_some_and(|kept| !kept.contains(&name.as_bytes())) && value.is_object() {
+                        value = json!({});
+                    } else if kept.is_some_and(|kept| !kept.contains(&name.as_bytes())) && value.is_array() {
+                        value = json!([]);
                     } else {
-                        parsed_and_slimmed(value, key);
+                        if let (true, Some(addresses)) = (key == "status" && name == "addresses", value.as_array_mut())
+                        {
+                            addresses.truncate(KEPT.addresses);
+                        }
+                        parsed_and_slimmed(&mut value, &name);
                     }
+                    cut(&mut name);
+                    map.insert(name, value);
                 }
             }
             Value::Array(values) => values.iter_mut().for_each(|value| parsed_and_slimmed(value, "")),
+            Value::String(text) => cut(text),
             _ => {}
         }
     }
 
     fn text() -> impl Strategy<Value = String> {
-        const KNOWN: &[&str] =
-            &["metadata", "managedFields", "status", "images", "labels", "managedFields2", "a key of many bytes"];
+        const KNOWN: &[&str] = &[
+            "metadata",
+            "managedFields",
+            "spec",
+            "status",
+            "addresses",
+            "labels",
+            "groups",
+            "managedFields2",
+            "a key of many bytes",
+        ];
         prop_oneof![
-            4 => prop::sample::select(KNOWN).prop_map(str::to_owned),
-            1 => r#"["\\{}\[\],:a\u{e9}\n]{0,4}"#,
+            8 => prop::sample::select(KNOWN).prop_map(str::to_owned),
+            2 => r#"["\\{}\[\],:a\u{e9}\n]{0,4}"#,
+            1 => r#"["\\{}\[\],:a\u{e9}\n]{0,40}"#,
         ]
     }
 
@@ -207,7 +338,7 @@ mod tests {
         ];
         leaf.prop_recursive(6, 64, 5, |inner| {
             prop_oneof![
-                1 => prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+                1 => prop::collection::vec(inner.clone(), 0..5).prop_map(Value::from),
                 4 => prop::collection::btree_map(text(), inner, 0..5).prop_map(|map| Value::Object(map.into_iter().collect())),
             ]
         })
@@ -237,14 +368,66 @@ mod tests {
         let node = json!({
             "metadata": {"name": "a", "managedFields": [{"fieldsV1": {"f:status": {"f:images": {}}}}], "labels": {"images": "]}"}},
             "status": {"images": [{"names": ["quoted \" and \\"], "sizeBytes": 1}], "addresses": [{"address": "10.0.0.1"}]},
-            "images": [1], "spec": {"images": [2], "metadata": {"managedFields": "kept"}},
+            "images": [1], "spec": {"taints": [{"key": "a"}], "unschedulable": true},
         });
         let slimmed: Value = serde_json::from_str(&slim(&node.to_string(), &[])).unwrap();
         let expected = json!({
-            "metadata": {"name": "a", "managedFields": null, "labels": {"images": "]}"}},
-            "status": {"images": null, "addresses": [{"address": "10.0.0.1"}]},
-            "images": [1], "spec": {"images": [2], "metadata": {"managedFields": "kept"}},
+            "metadata": {"name": "a", "managedFields": [], "labels": {"images": "]}"}},
+            "status": {"images": [], "addresses": [{"address": "10.0.0.1"}]},
+            "images": [1], "spec": {"taints": [], "unschedulable": true},
         });
         assert_eq!(slimmed, expected);
+    }
+
+    #[test]
+    fn a_text_is_too_long_by_one_byte_wherever_its_parts_end() {
+        for length in 16..=20 {
+            let text = json!({"spec": {"request": "x".repeat(length), "after": 1}}).to_string();
+            let expected = if length > KEPT.longest { TOO_LONG.to_owned() } else { "x".repeat(length) };
+            for end in 0..text.len() {
+                let slimmed: Value = serde_json::from_str(&slim(&text, &[end])).unwrap();
+                assert_eq!(slimmed, json!({"spec": {"request": expected, "after": 1}}), "{end}");
+            }
+        }
+    }
+
+    #[test]
+    fn no_more_is_held_back_than_a_text_may_have() {
+        let mut slim = Slim::new(&KEPT);
+        slim.push(br#"{"spec": {"request": ""#);
+        assert_eq!(slim.take(), br#"{"spec": {"request": ""#);
+        for _ in 0..100 {
+            slim.push(b"xxxxxxxxxxxxxxxx");
+            slim.take();
+            assert!(slim.kept.len() <= KEPT.longest);
+        }
+        slim.push(br#""}}"#);
+        assert_eq!(slim.take(), br#""}}"#);
+    }
+
+    #[test]
+    fn what_is_no_text_is_left_out_or_told_to_be_so() {
+        let object = b"{\"metadata\": {\"managedFields\": [{\"f:\xff\": {}}], \"name\": \"\xff\xc3\xa9\xc3\"}}";
+        for end in 0..object.len() {
+            let slimmed = String::from_utf8(slim_bytes(&KEPT, object, &[end])).unwrap();
+            assert_eq!(slimmed, "{\"metadata\": {\"managedFields\": [], \"name\": \"\u{fffd}\u{e9}\u{fffd}\"}}");
+        }
+    }
+
+    #[test]
+    fn a_line_that_does_not_end_spoils_no_other() {
+        for broken in [
+            r#"{"metadata": {"managedFields": ["#,
+            r#"{"metadata": {"name": "a"#,
+            r#"{"metadata": {"a": "a long text of a line"#,
+        ] {
+            let mut slim = Slim::new(&KEPT);
+            slim.push(broken.as_bytes());
+            slim.push(b"\n");
+            slim.next_line();
+            assert!(slim.take().ends_with(b"\n"));
+            slim.push(br#"{"metadata": {"managedFields": [1], "name": "b"}}"#);
+            assert_eq!(slim.take(), br#"{"metadata": {"managedFields": [], "name": "b"}}"#);
+        }
     }
 }

@@ -24,6 +24,7 @@ mod lists;
 mod machines;
 mod once;
 mod plugin;
+mod poison;
 mod reloads;
 mod reviewed;
 mod startup;
@@ -42,6 +43,7 @@ fn main() -> anyhow::Result<()> {
         machines::trials(),
         once::trials(),
         plugin::trials(),
+        poison::trials(),
         reloads::trials(),
         dns::trials(),
         faults::trials(),

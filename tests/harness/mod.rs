@@ -33,6 +33,7 @@ pub mod pki;
 pub mod plain_http;
 pub mod pod;
 pub mod process;
+pub mod protobuf;
 pub mod proxy;
 #[path = "../common/random.rs"]
 pub mod random;

@@ -1,9 +1,13 @@
 use std::borrow::Cow;
+use std::fmt;
 
 use jiff::Timestamp;
 use k8s_openapi::{ByteString, ClusterResourceScope};
 use kube_core::ObjectMeta;
+use serde::de::{self, IntoDeserializer as _, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
+
+use super::TOO_LONG;
 
 /// The signer whose requests this program answers.
 pub const KUBELET_SERVING: &str = "kubernetes.io/kubelet-serving";
@@ -58,13 +62,13 @@ impl Spec {
     }
 }
 
-/// The bytes of `spec.request`, or only their number where there are more than any kubelet sends.
+/// The bytes of `spec.request`, unless there are more than any kubelet sends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RequestBytes {
     /// At most [`RequestBytes::MAX`] bytes.
     Pem(Vec<u8>),
-    /// This many bytes, which were not kept.
-    TooLong(usize),
+    /// More, which were not kept.
+    TooLong,
 }
 
 impl RequestBytes {
@@ -74,13 +78,38 @@ impl RequestBytes {
 
 impl From<Vec<u8>> for RequestBytes {
     fn from(bytes: Vec<u8>) -> Self {
-        if bytes.len() > Self::MAX { Self::TooLong(bytes.len()) } else { Self::Pem(bytes) }
+        if bytes.len() > Self::MAX { Self::TooLong } else { Self::Pem(bytes) }
     }
 }
 
 impl<'de> Deserialize<'de> for RequestBytes {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        ByteString::deserialize(deserializer).map(|ByteString(bytes)| bytes.into())
+        deserializer.deserialize_option(InBase64)
+    }
+}
+
+struct InBase64;
+
+impl<'de> Visitor<'de> for InBase64 {
+    type Value = RequestBytes;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a base64-encoded string")
+    }
+
+    fn visit_none<E: de::Error>(self) -> Result<RequestBytes, E> {
+        Ok(Vec::new().into())
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<RequestBytes, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<RequestBytes, E> {
+        if text == TOO_LONG {
+            return Ok(RequestBytes::TooLong);
+        }
+        ByteString::deserialize(text.into_deserializer()).map(|ByteString(bytes)| bytes.into())
     }
 }
 
@@ -171,7 +200,16 @@ mod tests {
     fn a_request_is_kept_up_to_sixteen_kibibytes() {
         let request = |length| csr(vec![0; length], &json!({})).spec.request;
         assert_eq!(request(16_384), RequestBytes::Pem(vec![0; 16_384]));
-        assert_eq!(request(16_385), RequestBytes::TooLong(16_385));
+        assert_eq!(request(16_385), RequestBytes::TooLong);
+    }
+
+    #[test]
+    fn a_request_that_was_too_long_to_be_kept_is_no_other_request() {
+        let read = |text: &str| serde_json::from_value::<RequestBytes>(text.into());
+        assert_eq!(read(TOO_LONG).unwrap(), RequestBytes::TooLong);
+        assert_eq!(read("YQ==").unwrap(), RequestBytes::Pem(b"a".to_vec()));
+        assert_eq!(serde_json::from_str::<RequestBytes>("null").unwrap(), RequestBytes::Pem(Vec::new()));
+        assert!(read("<too longer>").is_err() && read("YQ").is_err());
     }
 
     #[test]

@@ -22,7 +22,7 @@ pub struct Machine {
 #[serde(rename_all = "camelCase")]
 pub struct MachineSpec {
     /// What the infrastructure calls it: the same as the Node's `spec.providerID`.
-    #[serde(default, rename = "providerID")]
+    #[serde(default, rename = "providerID", deserialize_with = "super::text")]
     pub provider_id: Option<String>,
 }
 

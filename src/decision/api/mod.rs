@@ -47,11 +47,21 @@ use std::collections::BTreeMap;
 use kube_core::ObjectMeta;
 use serde::{Deserialize, Deserializer};
 
+/// What stands in an object in place of a text that was too long to be kept. It is no base64, no name and no address, so
+/// that it is not taken for a text that somebody wrote; where any text would do, it is read as none.
+pub const TOO_LONG: &str = "<too long>";
+
+/// A text that may be any, and none where it was too long.
+fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    Ok(Option::deserialize(deserializer)?.filter(|text| text != TOO_LONG))
+}
+
 /// Reads the seven fields of metadata that are used and skips the others.
 fn metadata<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ObjectMeta, D::Error> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase", expecting = "the metadata of an object")]
     struct Metadata {
+        #[serde(default, deserialize_with = "text")]
         name: Option<String>,
         namespace: Option<String>,
         uid: Option<String>,
@@ -76,6 +86,19 @@ fn metadata<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ObjectMeta, D:
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_or_a_provider_id_that_was_too_long_is_none() {
+        let node = |text| {
+            let node = serde_json::json!({"metadata": {"name": text}, "spec": {"providerID": text}});
+            let node: Node = serde_json::from_value(node.clone()).unwrap();
+            (node.metadata.name, node.spec.provider_id)
+        };
+        assert_eq!(node("a"), (Some("a".to_owned()), Some("a".to_owned())));
+        assert_eq!(node(TOO_LONG), (None, None));
+        let machine = serde_json::json!({"metadata": {}, "spec": {"providerID": TOO_LONG}});
+        assert_eq!(serde_json::from_value::<Machine>(machine).unwrap().spec.provider_id, None);
+    }
 
     #[test]
     fn keeps_what_tells_objects_apart_and_skips_what_is_large() {

@@ -23,7 +23,7 @@ pub struct Spec {
     #[serde(default, rename = "podCIDRs")]
     pub pod_cidrs: Vec<String>,
     /// What the infrastructure calls the machine that the node runs on.
-    #[serde(default, rename = "providerID")]
+    #[serde(default, rename = "providerID", deserialize_with = "super::text")]
     pub provider_id: Option<String>,
 }
 

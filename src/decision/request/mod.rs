@@ -123,9 +123,7 @@ fn read(spec: &RequestSpec) -> Result<ServingRequest, Box<RefusedRequest>> {
     let mut reasons = Vec::new();
     let mut content = Content::default();
     match &spec.request {
-        RequestBytes::TooLong(length) => {
-            reasons.push(DenyReason::MalformedRequest(MalformedRequest::TooLong(*length)));
-        }
+        RequestBytes::TooLong => reasons.push(DenyReason::MalformedRequest(MalformedRequest::TooLong)),
         RequestBytes::Pem(pem) => match pkcs10::decode_pem(pem) {
             Err(error) => reasons.push(DenyReason::MalformedRequest(error)),
             Ok(der) => match Pkcs10::from_der(&der) {

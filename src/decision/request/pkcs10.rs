@@ -40,8 +40,8 @@ const ATTRIBUTES: u8 = 0xa0;
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum MalformedRequest {
     /// Longer than [`RequestBytes::MAX`].
-    #[error("the request has {0} bytes; {max} are allowed", max = RequestBytes::MAX)]
-    TooLong(usize),
+    #[error("the request has more than {max} bytes", max = RequestBytes::MAX)]
+    TooLong,
     /// Not one PEM block as RFC 7468 writes it, or more than one block.
     #[error("the request is not exactly one PEM block of 64-character lines and nothing else")]
     Pem,
