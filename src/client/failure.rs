@@ -123,6 +123,10 @@ pub(crate) async fn get_opt<K: Clone + DeserializeOwned + Debug>(api: &Api<K>, n
 #[must_use]
 pub fn describe_watch(error: &watcher::Error) -> String {
     match error {
+        // The library takes nearly any object for a Status.
+        watcher::Error::WatchFailed(kube::Error::Api(status)) if status.code == 0 => {
+            "an event that cannot be read".to_owned()
+        }
         watcher::Error::InitialListFailed(error)
         | watcher::Error::WatchStartFailed(error)
         | watcher::Error::WatchFailed(error) => describe(error),

@@ -1,10 +1,11 @@
 //! Following the objects of one kind: its list, and then every change.
 
 use std::fmt::Debug;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::StreamExt;
+use futures::{Stream, StreamExt, stream};
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Config, Event, watcher};
 use kube::{Api, Resource};
@@ -21,7 +22,7 @@ const WATCH_SECONDS: u32 = 60;
 const NOT_FOUND: Duration = Duration::from_secs(1);
 /// How long to wait before asking again for a kind of object that the server does not know.
 const UNKNOWN_KIND: Duration = Duration::from_mins(5);
-/// How many objects are asked for at once. Two pages are in memory at a time, without what makes a Node large.
+/// How many objects are asked for at once. Two pages are in memory at a time, without what makes an object large.
 const PAGE: u32 = 200;
 
 /// Follows the objects of one kind for ever, through every error, and hands each event to `sink`.
@@ -56,7 +57,7 @@ where
     K: Resource + Clone + Debug + DeserializeOwned + Send + 'static,
 {
     let config = config.timeout(WATCH_SECONDS).page_size(PAGE);
-    let begin = || watcher(api.clone(), config.clone()).default_backoff().boxed();
+    let begin = || relisting(api.clone(), config.clone()).default_backoff().boxed();
     let mut events = begin();
     while let Some(event) = events.next().await {
         match event {
@@ -88,6 +89,36 @@ where
     }
 }
 
+/// The library's watcher, which goes on from the last event that it could read. After one that it cannot read it would
+/// ask for the same again, or leave that out; so what there is is listed anew.
+fn relisting<K>(api: Api<K>, config: Config) -> impl Stream<Item = watcher::Result<Event<K>>> + Send
+where
+    K: Resource + Clone + Debug + DeserializeOwned + Send + 'static,
+{
+    stream::unfold(None, move |events| {
+        let mut events = events.unwrap_or_else(|| watcher(api.clone(), config.clone()).boxed());
+        async move {
+            let event = events.next().await?;
+            let is_followed = !event.as_ref().is_err_and(is_unreadable);
+            Some((event, is_followed.then_some(events)))
+        }
+    })
+}
+
+/// Whether something came that is no event, or the server says that it cannot go on. That a connection was lost is none
+/// of it: all instances would list everything when an API server restarts.
+fn is_unreadable(error: &watcher::Error) -> bool {
+    match error {
+        // What is no UTF-8 is an I/O error too, and of a kind that none of a connection has: the library wraps those.
+        watcher::Error::WatchFailed(kube::Error::ReadEvents(error)) => error.kind() == io::ErrorKind::InvalidData,
+        // An event that is no JSON, not of its kind, or a Status.
+        watcher::Error::WatchFailed(_) | watcher::Error::WatchError(_) => true,
+        watcher::Error::InitialListFailed(_)
+        | watcher::Error::WatchStartFailed(_)
+        | watcher::Error::NoResourceVersion => false,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -103,7 +134,7 @@ mod tests {
     use crate::watch::Watches;
 
     /// What the API server answers to lists, watches and questions for its kinds, in turn; then nothing.
-    struct Script(Mutex<[Vec<(u16, &'static str)>; 3]>);
+    struct Script(Mutex<[Vec<(u16, Vec<u8>)>; 3]>);
 
     const LIST: &str = r#"{"kind": "NodeList", "apiVersion": "v1", "metadata": {"resourceVersion": "7"}, "items": []}"#;
     const PAGE: &str = r#"{"kind": "NodeList", "apiVersion": "v1", "metadata": {"continue": "more"}, "items": []}"#;
@@ -113,11 +144,9 @@ mod tests {
         "resources": [{"name": "nodes", "singularName": "node", "namespaced": false, "kind": "Node", "verbs": []}]}"#;
 
     impl Script {
-        fn new(mut answers: [Vec<(u16, &'static str)>; 3]) -> Arc<Self> {
-            for answers in &mut answers {
-                answers.reverse();
-            }
-            Arc::new(Self(Mutex::new(answers)))
+        fn new(answers: [Vec<(u16, &str)>; 3]) -> Arc<Self> {
+            let of_bytes = |(status, text): (u16, &str)| (status, text.as_bytes().to_vec());
+            Arc::new(Self(Mutex::new(answers.map(|answers| answers.into_iter().rev().map(of_bytes).collect()))))
         }
 
         /// Whether everything was asked for.
@@ -136,7 +165,7 @@ mod tests {
                 let answer = script.0.lock()[kind].pop();
                 async move {
                     let Some((status, body)) = answer else { return std::future::pending().await };
-                    let body = Body::from(body.as_bytes().to_vec());
+                    let body = Body::from(body);
                     Ok::<_, BoxError>(Response::builder().status(status).body(body)?)
                 }
             };
@@ -174,6 +203,28 @@ mod tests {
         let script = Script::new([vec![(200, LIST), (200, LIST)], vec![(410, EXPIRED)], vec![]]);
         assert_eq!(states(&script).await.last(), Some(&Health::Live));
         assert!(script.is_over(), "it was not listed again");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn after_an_event_that_cannot_be_read_everything_is_listed_anew() {
+        let no_node = r#"{"type": "ADDED", "object": {"metadata": {"name": 1}}}"#;
+        let failed =
+            r#"{"type": "ERROR", "object": {"kind": "Status", "status": "Failure", "code": 500, "message": "no"}}"#;
+        let next = r#"{"type": "ADDED", "object": {"metadata": {"name": "a", "resourceVersion": "9"}}}"#;
+        let events = |first: &[u8]| [first, b"\n", next.as_bytes(), b"\n"].concat();
+        for first in [no_node.as_bytes(), failed.as_bytes(), b"\"\xff\"", b"{]", EXPIRED.as_bytes()] {
+            let script = Script::new([vec![(200, LIST), (200, LIST)], vec![], vec![]]);
+            script.0.lock()[1].push((200, events(first)));
+            let states = states(&script).await;
+            assert!(script.is_over(), "it was not listed again after {}", String::from_utf8_lossy(first));
+            let (last, before) = states.split_last().unwrap();
+            assert!(
+                *last == Health::Live && matches!(before.last(), Some(Health::Down(_) | Health::Syncing)),
+                "{states:?}"
+            );
+            let told = states.iter().find_map(|it| if let Health::Down(why) = it { Some(why) } else { None });
+            assert!(told.is_some_and(|why| why.len() > 3), "{states:?}");
+        }
     }
 
     #[tokio::test(start_paused = true)]
