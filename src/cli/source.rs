@@ -135,7 +135,7 @@ pub(super) async fn connect(arguments: &SourceArguments) -> anyhow::Result<(Clie
         config.default_namespace.clone_from(namespace);
     }
     let server = config.cluster_url.to_string();
-    let client = Client::try_from(config)
+    let client = client::users_client(&config)
         .map_err(|error| anyhow::anyhow!("cannot connect to {server}: {}", client::describe(&error)))?;
     Ok((client, server))
 }

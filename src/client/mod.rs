@@ -126,6 +126,18 @@ pub fn client(config: &Config, metrics: Arc<Metrics>, watched: Watches) -> kube:
     Ok(builder.with_layer(&Observe { metrics, watched }).with_layer(&Slimming).with_layer(&ReadAhead).build())
 }
 
+/// A client for what a person asks. It follows nothing.
+///
+/// # Errors
+/// When the configuration's certificates or credentials cannot be used, or it asks for a proxy.
+pub fn users_client(config: &Config) -> kube::Result<Client> {
+    if let Some(proxy) = &config.proxy_url {
+        return Err(kube::Error::ProxyProtocolUnsupported { proxy_url: Box::new(proxy.clone()) });
+    }
+    let builder = ClientBuilder::new(service(config, connector())?, config.default_namespace.clone());
+    Ok(builder.with_layer(&Slimming).with_layer(&ReadAhead).build())
+}
+
 /// A client for what only the leader may do: nothing goes over its connections when the time of this instance is over.
 ///
 /// # Errors
