@@ -133,8 +133,11 @@ mod tests {
     use crate::api::Node;
     use crate::watch::Watches;
 
+    /// A status and a body.
+    type Answer = (u16, Vec<u8>);
+
     /// What the API server answers to lists, watches and questions for its kinds, in turn; then nothing.
-    struct Script(Mutex<[Vec<(u16, Vec<u8>)>; 3]>);
+    struct Script(Mutex<[Vec<Answer>; 3]>);
 
     const LIST: &str = r#"{"kind": "NodeList", "apiVersion": "v1", "metadata": {"resourceVersion": "7"}, "items": []}"#;
     const PAGE: &str = r#"{"kind": "NodeList", "apiVersion": "v1", "metadata": {"continue": "more"}, "items": []}"#;
