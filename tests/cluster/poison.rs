@@ -99,7 +99,8 @@ async fn file_with_managed_fields(client: &Client) -> Result<String> {
     let request = http::Request::post("/apis/certificates.k8s.io/v1/certificatesigningrequests");
     let created = send(client, request.header("Content-Type", "application/json").body(Body::from(body))?).await?;
     let created: Value = serde_json::from_str(&String::from_utf8_lossy(&created))?;
-    Ok(created["metadata"]["name"].as_str().context("a request without a name")?.to_owned())
+    let name = created.pointer("/metadata/name").and_then(Value::as_str);
+    Ok(name.context("a request without a name")?.to_owned())
 }
 
 async fn wait_approved(client: &Client, path: &str) -> Result<()> {

@@ -8,12 +8,17 @@ pub fn field(number: u8, value: &[u8]) -> Vec<u8> {
     let mut bytes = vec![number << 3 | 2];
     let mut length = value.len();
     while length > 0x7f {
-        bytes.push((length & 0x7f) as u8 | 0x80);
+        bytes.push(lowest_byte(length) | 0x80);
         length >>= 7;
     }
-    bytes.push(length as u8);
+    bytes.push(lowest_byte(length));
     bytes.extend_from_slice(value);
     bytes
+}
+
+fn lowest_byte(number: usize) -> u8 {
+    let [lowest, ..] = number.to_le_bytes();
+    lowest
 }
 
 /// A message of these fields.
