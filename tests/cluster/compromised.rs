@@ -282,8 +282,9 @@ async fn survives_changes_of_leader() -> Result<()> {
 /// How long its Node is being read while the request is replaced: long enough for a busy machine.
 const READ_SLOWLY: Duration = Duration::from_secs(3);
 
-/// Requests are removed by hand, and by the controller manager after a day. A node that waits for that moment may file
-/// another one of the same name while the first is judged, which its Node's state, read afresh, makes right just then.
+/// Requests are removed by hand, by the controller manager after a day, and by the garbage collector where they name an
+/// owner that is gone, which a node may do at the creation. It may file another one of the same name while the first is
+/// judged, which its Node's state, read afresh, makes right just then.
 async fn replaces_its_request() -> Result<()> {
     let control_plane = ControlPlane::start(Options::default()).await?;
     let proxy = Proxy::start(&control_plane).await?;
