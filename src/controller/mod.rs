@@ -34,7 +34,7 @@ use jiff::Timestamp;
 use kube::Client;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::{Notify, watch};
-use tokio::task::JoinSet;
+use tokio::task::{JoinSet, yield_now};
 use tokio::time::sleep_until;
 
 use crate::client::MachineCluster;
@@ -216,6 +216,8 @@ impl Controller {
             };
             self.reconcile(&name).await;
             self.store.lock().queue.done(&requestor);
+            // What takes no waiting, such as reading while standing by, would keep the only thread until all is done.
+            yield_now().await;
         }
     }
 
