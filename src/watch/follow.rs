@@ -59,7 +59,14 @@ where
     let config = config.timeout(WATCH_SECONDS).page_size(PAGE);
     let begin = || relisting(api.clone(), config.clone()).default_backoff().boxed();
     let mut events = begin();
-    while let Some(event) = events.next().await {
+    loop {
+        let event = tokio::select! {
+            // What is there is read first: until then it is not followed.
+            biased;
+            event = events.next() => event,
+            () = watched.settled() => continue,
+        };
+        let Some(event) = event else { return };
         match event {
             Ok(event) => {
                 let health = match &event {
@@ -124,6 +131,8 @@ mod tests {
     use std::time::Duration;
 
     use http::{Request, Response};
+    use http_body_util::StreamBody;
+    use hyper::body::Frame;
     use kube::Client;
     use kube::client::Body;
     use parking_lot::Mutex;
@@ -136,9 +145,11 @@ mod tests {
     /// A status and a body.
     type Answer = (u16, Vec<u8>);
 
-    /// What the API server answers to lists, watches and questions for its kinds, in turn; then nothing.
+    /// What the API server answers to lists, watches and questions for its kinds, in turn; then nothing. Each line of an
+    /// answer comes [`LATE`].
     struct Script(Mutex<[Vec<Answer>; 3]>);
 
+    const LATE: Duration = Duration::from_millis(200);
     const LIST: &str = r#"{"kind": "NodeList", "apiVersion": "v1", "metadata": {"resourceVersion": "7"}, "items": []}"#;
     const PAGE: &str = r#"{"kind": "NodeList", "apiVersion": "v1", "metadata": {"continue": "more"}, "items": []}"#;
     const EXPIRED: &str =
@@ -157,7 +168,7 @@ mod tests {
             self.0.lock().iter().all(Vec::is_empty)
         }
 
-        fn client(self: &Arc<Self>) -> Client {
+        fn client(self: &Arc<Self>, watches: Watches) -> Client {
             let script = self.clone();
             let service = move |request: Request<Body>| {
                 let kind = match (request.uri().path(), request.uri().query()) {
@@ -166,9 +177,17 @@ mod tests {
                     _ => 2,
                 };
                 let answer = script.0.lock()[kind].pop();
+                let watches = watches.clone();
                 async move {
                     let Some((status, body)) = answer else { return std::future::pending().await };
-                    let body = Body::from(body);
+                    if kind == 1 && status == 200 {
+                        watches.resumed("nodes");
+                    }
+                    let lines: Vec<Vec<u8>> = body.split_inclusive(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect();
+                    let body = StreamBody::new(stream::iter(lines).then(async |line| {
+                        sleep(LATE).await;
+                        Ok::<_, BoxError>(Frame::data(line.into()))
+                    }));
                     Ok::<_, BoxError>(Response::builder().status(status).body(body)?)
                 }
             };
@@ -178,8 +197,9 @@ mod tests {
 
     /// Follows Nodes by a script, and says through which states that goes.
     async fn states(script: &Arc<Script>) -> Vec<Health> {
-        let client = script.client();
-        let watched = Watches::new(&["nodes"]).get("nodes").unwrap().clone();
+        let all = Watches::new(&["nodes"]);
+        let watched = all.get("nodes").unwrap().clone();
+        let client = script.client(all);
         let mut health = watched.health.subscribe();
         let mut states = vec![watched.health()];
         let following = follow_known(Api::<Node>::all(client), Config::default(), watched, |_| {});
@@ -206,6 +226,28 @@ mod tests {
         let script = Script::new([vec![(200, LIST), (200, LIST)], vec![(410, EXPIRED)], vec![]]);
         assert_eq!(states(&script).await.last(), Some(&Health::Live));
         assert!(script.is_over(), "it was not listed again");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_watch_that_was_down_is_followed_again_when_what_was_missed_has_come() {
+        let refused = || Health::Down("no (500 Internal Server Error)".to_owned());
+        let missed = r#"{"type": "ADDED", "object": {"metadata": {"name": "a", "resourceVersion": "9"}}}"#;
+        let expired = format!("{missed}\n{}\n", format_args!(r#"{{"type": "ERROR", "object": {EXPIRED}}}"#));
+
+        let script = Script::new([vec![(200, LIST)], vec![(500, "no"), (200, missed)], vec![]]);
+        assert_eq!(states(&script).await, [Health::Syncing, Health::Live, refused(), Health::Live]);
+
+        let script = Script::new([vec![(200, LIST), (200, LIST)], vec![(500, "no"), (200, &expired)], vec![]]);
+        let states = states(&script).await;
+        assert_eq!(states, [Health::Syncing, Health::Live, refused(), Health::Syncing, Health::Live]);
+        assert!(script.is_over(), "it was not listed again");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_watch_that_ends_and_is_opened_again_is_followed_all_the_while() {
+        let script = Script::new([vec![(200, LIST)], vec![(200, ""), (200, "")], vec![]]);
+        assert_eq!(states(&script).await, [Health::Syncing, Health::Live]);
+        assert!(script.is_over(), "it was not opened again");
     }
 
     #[tokio::test(start_paused = true)]

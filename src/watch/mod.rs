@@ -8,8 +8,14 @@ use std::sync::Arc;
 
 use kube::runtime::watcher;
 use tokio::sync::watch;
+use tokio::time::{Duration, Instant, sleep_until};
 
 use crate::client::describe_watch;
+
+/// How long a watch that was down has to go without an error before it counts as followed. What was missed meanwhile
+/// comes after the server has accepted the watch, and so does the word that it cannot be had any more; where nothing
+/// was missed, nothing comes.
+const SETTLES: Duration = Duration::from_millis(500);
 
 /// Whether what a watch brought is what the cluster holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +33,8 @@ pub enum Health {
 pub struct Watched {
     name: &'static str,
     health: watch::Sender<Health>,
+    /// When the server has accepted the watch again; none unless it is down.
+    resumed: watch::Sender<Option<Instant>>,
     any: watch::Sender<()>,
 }
 
@@ -51,9 +59,22 @@ impl Watched {
 
     /// Notes how it goes now.
     pub fn set(&self, new: Health) {
+        self.resumed.send_replace(None);
         if *self.health.borrow() != new {
             self.health.send_replace(new);
             self.any.send_replace(());
+        }
+    }
+
+    /// Waits until a watch that was down may count as followed again. That is to be begun anew after each event.
+    async fn settled(&self) {
+        // The sender is part of `self`, so that waiting cannot end for want of one.
+        let resumed = self.resumed.subscribe().wait_for(Option::is_some).await.ok().and_then(|it| *it);
+        sleep_until(resumed.unwrap_or_else(Instant::now) + SETTLES).await;
+        // Somebody else may have set another state meanwhile.
+        if self.resumed.borrow().is_some() {
+            tracing::info!(objects = self.name, "watch restored");
+            self.set(Health::Live);
         }
     }
 
@@ -86,7 +107,8 @@ impl Watches {
     pub fn new(names: &[&'static str]) -> Self {
         let any = watch::Sender::new(());
         let watched = |name: &&'static str| {
-            Arc::new(Watched { name, health: watch::Sender::new(Health::Syncing), any: any.clone() })
+            let (health, resumed) = (watch::Sender::new(Health::Syncing), watch::Sender::new(None));
+            Arc::new(Watched { name, health, resumed, any: any.clone() })
         };
         Self { all: names.iter().map(watched).collect(), any }
     }
@@ -135,8 +157,34 @@ impl Watches {
         if let Some(watched) = self.get(name)
             && matches!(watched.health(), Health::Down(_))
         {
-            tracing::info!(objects = name, "watch restored");
-            watched.set(Health::Live);
+            watched.resumed.send_replace(Some(Instant::now()));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::timeout;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_watch_that_was_down_has_to_go_on_without_an_error_for_a_while() {
+        let all = Watches::new(&["nodes"]);
+        let watched = all.get("nodes").unwrap();
+        let settles = async |after: Duration| timeout(after, watched.settled()).await.is_ok();
+        watched.set(Health::Live);
+        all.resumed("nodes");
+        assert!(!settles(SETTLES * 9).await, "it was live all the while");
+
+        watched.set(Health::Down("no".to_owned()));
+        all.resumed("nodes");
+        assert!(!settles(SETTLES * 3 / 4).await);
+        watched.set(Health::Down("no".to_owned()));
+        assert!(!settles(SETTLES * 9).await, "it broke again");
+        all.resumed("nodes");
+        assert!(!settles(SETTLES * 3 / 4).await && !watched.is_live());
+        // An event does not begin it anew.
+        assert!(settles(SETTLES / 3).await && watched.is_live());
     }
 }
