@@ -1,5 +1,6 @@
 //! Conditions in CEL, with Kubernetes' own functions.
 
+use std::cell::Cell;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -101,9 +102,23 @@ impl Condition {
     }
 }
 
+thread_local! {
+    static GUARDED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether this thread runs the interpreter of conditions, whose panics are caught: for a hook that ends the program at
+/// any other.
+#[must_use]
+pub fn is_guarded() -> bool {
+    GUARDED.get()
+}
+
 /// Runs the library so that a fault of its own is an error like any other: nothing that a node sends ends this program.
 fn guarded<T>(run: impl FnOnce() -> T) -> Result<T, String> {
-    catch_unwind(AssertUnwindSafe(run)).map_err(|_| "the interpreter has failed".to_owned())
+    GUARDED.set(true);
+    let result = catch_unwind(AssertUnwindSafe(run));
+    GUARDED.set(false);
+    result.map_err(|_| "the interpreter has failed".to_owned())
 }
 
 /// What an expression sees.

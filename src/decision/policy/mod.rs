@@ -12,6 +12,7 @@ mod schema;
 mod yaml;
 
 pub use budget::Budget;
+pub use condition::is_guarded;
 pub use evaluate::{Evaluation, Facts, evaluate};
 pub(crate) use load::range;
 pub use matching::{About, Matching};
