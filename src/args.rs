@@ -126,7 +126,7 @@ pub struct RunArguments {
     #[arg(long, conflicts_with = "lease")]
     pub no_lease: bool,
 
-    /// Answer what is pending, show what was written, and end; waits for the Lease, and serves no metrics
+    /// Answer what is pending when it begins, show what was written, and end; waits for the Lease, and serves no metrics
     #[arg(long, conflicts_with = "admin_address")]
     pub once: bool,
 

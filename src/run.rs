@@ -24,7 +24,7 @@ use crate::watch::Watches;
 /// How often memory that is free is given back; that takes about a millisecond.
 const GIVE_BACK: Duration = Duration::from_secs(10);
 
-/// Runs until SIGTERM or SIGINT, or with `--once` until everything pending is settled.
+/// Runs until SIGTERM or SIGINT, or with `--once` until everything is settled that was pending.
 ///
 /// # Errors
 /// Whatever keeps it from starting: a policy that cannot be used, an API server that cannot be reached, permissions

@@ -179,15 +179,6 @@ impl Queue {
         self.fresh.len() + self.stale.len()
     }
 
-    /// Whether a request is in line now, or one of the same requestor is being worked on.
-    pub(super) fn is_next(&self, name: &Arc<str>) -> bool {
-        self.places.get(name).is_some_and(|(requestor, created)| {
-            self.lanes.get(requestor).is_some_and(|lane| lane.busy)
-                || self.again.contains_key(requestor)
-                || self.ready.contains(&(requestor.clone(), *created, name.clone()))
-        })
-    }
-
     /// When the next request that was put off is due.
     pub(super) fn next_due(&self) -> Option<Instant> {
         self.later.first().map(|(at, _)| *at)
@@ -383,10 +374,8 @@ mod tests {
         line.0.push_all_of(&"a".into());
         line.add("a", 4, "a4");
         line.0.push(&"a2".into());
-        assert!(["a1", "a2", "a3", "a4"].iter().all(|name| line.0.is_next(&(*name).into())));
         line.0.done(&"a".into());
         assert_eq!(line.drain(), ["a4", "a3", "a2", "a1"]);
-        assert!(!line.0.is_next(&"a1".into()));
     }
 
     #[test]

@@ -39,7 +39,8 @@ pub enum Unsettled {
 }
 
 impl Controller {
-    /// Waits until every request that is pending has its answer, or is known to have to wait.
+    /// Waits until every request that is pending when it begins has its answer, or is known to have to wait. What is
+    /// filed meanwhile is left to another run.
     ///
     /// # Errors
     /// When that takes too long.
@@ -56,18 +57,26 @@ impl Controller {
             );
         }
         self.until_taken_over().await?;
-        self.push_all();
-        let (mut before, mut since) = (usize::MAX, Instant::now());
+        let mut left = {
+            let mut store = self.store.lock();
+            let awaited = store.await_pending();
+            self.wake_workers(&store);
+            awaited
+        };
+        let (mut before, mut since) = (left.len(), Instant::now());
         loop {
-            let left = self.store.lock().unsettled();
-            if left == 0 {
+            {
+                let store = self.store.lock();
+                left.retain(|request| !store.is_settled(request));
+            }
+            if left.is_empty() {
                 return Ok(());
             }
-            if left != before {
-                (before, since) = (left, Instant::now());
+            if left.len() != before {
+                (before, since) = (left.len(), Instant::now());
             }
             if since.elapsed() > STALLED {
-                return Err(Unsettled::Stalled(left));
+                return Err(Unsettled::Stalled(left.len()));
             }
             sleep(PAUSE).await;
         }

@@ -45,6 +45,8 @@ pub(super) struct Store {
     requests: HashMap<Arc<str>, Entry>,
     budgets: HashMap<NodeName, Budget>,
     budgets_limit: usize,
+    /// Whether requests that come up are left to another run.
+    closed: bool,
     moment: Moment,
     /// What the list of Nodes that is under way has brought so far; none where there is none under way.
     listed: Option<HashSet<NodeName>>,
@@ -98,6 +100,8 @@ pub(super) struct Pending {
     pub(super) seen: Option<Instant>,
     /// What was last told of it, so as to tell nothing twice.
     told: Option<NonEmpty<&'static str>>,
+    /// Whether it was found to have to wait since [`Store::await_pending`].
+    settled: bool,
     /// How often in a row the API failed for it.
     failures: u32,
     /// What DNS said of its names, and when.
@@ -143,6 +147,7 @@ impl Store {
             requests: HashMap::new(),
             budgets: HashMap::new(),
             budgets_limit: MIN_BUDGETS,
+            closed: false,
             moment: 0,
             listed: None,
         }
@@ -170,6 +175,9 @@ impl Store {
         };
         if !known {
             self.queue.know(&Arc::from(csr.spec.username.as_str()), created, &name);
+            if self.closed {
+                return Change::None;
+            }
         }
         let was_approved = matches!(before, Some(Phase::Approved { .. }));
         let phase = match Phase::decided(&csr) {
@@ -333,6 +341,7 @@ impl Store {
     pub(super) fn tell(&mut self, request: &RequestId, reasons: &NonEmpty<&'static str>) -> bool {
         let Some(pending) = self.pending_mut(request) else { return false };
         pending.failures = 0;
+        pending.settled = true;
         let news = pending.told.as_ref() != Some(reasons);
         pending.told = Some(reasons.clone());
         news
@@ -370,18 +379,24 @@ impl Store {
         counts
     }
 
-    /// How many requests are pending that nothing was told of so far, or that may come to something else at once.
-    pub(super) fn unsettled(&self) -> usize {
-        let pending = self.requests.iter().filter_map(|(name, entry)| match &entry.phase {
-            Phase::Pending(pending) => Some((name, pending)),
-            Phase::Approved { .. } | Phase::Denied | Phase::Failed => None,
-        });
-        pending
-            .filter(|(name, it)| {
-                let is_asking = matches!(it.resolved, Resolved::Asking);
-                it.told.is_none() || it.failures > 0 || is_asking || self.queue.is_next(name)
-            })
-            .count()
+    /// Puts every pending request in line, for somebody who waits until [`Store::is_settled`] is true of each. What comes
+    /// up from now on only supersedes: a node's newest request goes first, and it might file on without end.
+    pub(super) fn await_pending(&mut self) -> Vec<RequestId> {
+        self.closed = true;
+        self.push_all();
+        let mut awaited = Vec::new();
+        for (name, entry) in &mut self.requests {
+            if let Phase::Pending(pending) = &mut entry.phase {
+                pending.settled = false;
+                awaited.push(RequestId { name: name.clone(), uid: entry.uid.clone(), created: entry.created });
+            }
+        }
+        awaited
+    }
+
+    /// Whether a request has its answer, is gone, or was found to have to wait.
+    pub(super) fn is_settled(&self, request: &RequestId) -> bool {
+        self.pending(request).is_none_or(|pending| pending.settled)
     }
 
     /// When the oldest request without an answer was created.
@@ -428,6 +443,7 @@ impl Pending {
             body: Body::Unread(Arc::new(spec)),
             seen,
             told: None,
+            settled: false,
             failures: 0,
             resolved: Resolved::NotAsked,
         }

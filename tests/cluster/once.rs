@@ -3,7 +3,7 @@
 use std::process::Stdio;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::api::ListParams;
 use kube::{Api, ResourceExt};
@@ -13,11 +13,12 @@ use tokio::process::Command;
 use crate::fixture::{Cluster, SOON, alone, policies, program};
 use crate::harness::account;
 use crate::harness::control_plane::{ControlPlane, Options};
-use crate::harness::requests::Request;
+use crate::harness::requests::{Request, submit_as_node};
 
 pub fn trials() -> Vec<Trial> {
     vec![
         alone("once::answers_what_is_pending_and_ends", answers),
+        alone("once::ends_while_a_node_goes_on_filing", flooded),
         alone("once::waits_for_the_lease_and_leaves_it_to_who_holds_it", lease),
         alone("once::ends_where_something_does_not_answer", unreachable),
     ]
@@ -143,6 +144,33 @@ async fn answers() -> Result<()> {
     ensure!(rest.stdout.ends_with("\n1 request: 1 approve, 0 deny, 0 defer; 1 answer written\n"), "{rest:?}");
     ensure!(rest.code == Some(0), "{rest:?}");
     cluster.answer(&late).await?.ensure_approved()
+}
+
+async fn flooded() -> Result<()> {
+    let (cluster, policy) = without_controller(POLICY).await?;
+    for (node, address) in [("flooder-1", "10.27.3.1"), ("waiting-1", "10.27.3.2")] {
+        cluster.node(node, &[node, address]).await?;
+    }
+    let admin = cluster.admin();
+    let object = Request::of_node("flooder-1").dns("flooder-1")?.object()?;
+    let file = async || submit_as_node(&admin, "flooder-1", &object).await.map(drop);
+    for _ in 0..300 {
+        file().await?;
+    }
+    let waiting = cluster.file_as_node("waiting-1", &Request::of_node("waiting-1").dns("waiting-1")?).await?.name_any();
+    let flood = async || -> kube::Result<()> {
+        loop {
+            file().await?;
+        }
+    };
+    let floods = async { tokio::try_join!(flood(), flood(), flood(), flood()) };
+    let done = tokio::select! {
+        run = run(&cluster, &policy, &[]) => run?,
+        broken = floods => bail!("the flood has ended: {broken:?}"),
+    };
+    done.ensure_row(&[&waiting, "waiting-1", "approve", "Approved", "-", "waiting-1"])?;
+    ensure!(matches!(done.code, Some(0 | 2)), "{done:?}");
+    Ok(())
 }
 
 async fn lease() -> Result<()> {

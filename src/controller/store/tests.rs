@@ -98,3 +98,30 @@ fn a_request_whose_name_is_too_long_is_not_kept() {
     assert_eq!(store.apply_request(too_long, None), Change::NameTooLong("system:node:a".to_owned()));
     assert_eq!(store.requests.len(), 1);
 }
+
+#[test]
+fn what_is_filed_while_a_run_ends_is_left_to_another() {
+    let mut store = store();
+    let file = |store: &mut Store, name: &str, second: u32| {
+        let created = format!("2026-01-01T00:00:0{second}Z");
+        let metadata = json!({"name": name, "uid": name, "resourceVersion": "1", "creationTimestamp": created});
+        store.apply_request(request(&metadata), None);
+        store.named(&name.into())
+    };
+    let reasons = NonEmpty::one("NodeNotFound");
+    let old = [1, 2, 3, 4].map(|second| file(&mut store, &format!("old-{second}"), second).unwrap());
+    // What was told before everything was known may have to be told otherwise.
+    store.tell(&old[0], &reasons);
+    assert_eq!(store.await_pending().len(), 4);
+    assert!(!old.iter().any(|request| store.is_settled(request)));
+
+    assert!(file(&mut store, "new", 9).is_none() && store.queue.is_superseded(&old[3].name));
+    assert_eq!(store.queue.pop(Instant::now()), Some(("system:node:a".into(), old[3].name.clone())));
+    assert!(!store.tell(&old[0], &reasons), "that is no news");
+    store.set_decided(&old[1], true);
+    store.remove_request(&old[2]);
+    // Another one of its name.
+    store.remove_request(&old[3]);
+    store.apply_request(request(&json!({"name": "old-4", "uid": "9", "resourceVersion": "9"})), None);
+    assert!(old.iter().all(|request| store.is_settled(request)));
+}
