@@ -5,6 +5,8 @@ use std::io::{self, Write as _};
 use super::report::RequestReport;
 use super::screen;
 use super::source::PolicySource;
+use super::text::count;
+use crate::api::MAX_CSR_NAME;
 use crate::gather::Snapshot;
 use crate::policy::Source;
 
@@ -21,6 +23,12 @@ pub(super) fn of_source(policy: &PolicySource, snapshot: &Snapshot) -> Vec<Strin
     }
     if absent("machines") {
         notes.push("the policy asks for machines, and there are none in the dump".to_owned());
+    }
+    if snapshot.long_names() > 0 {
+        let requests = count(snapshot.long_names(), "request");
+        notes.push(format!(
+            "left alone, as by the controller: {requests} with a name of more than {MAX_CSR_NAME} bytes"
+        ));
     }
     if policy.policy.asks(Source::Dns) {
         notes.push(if snapshot.is_dump() {

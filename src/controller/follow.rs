@@ -11,8 +11,10 @@ use serde::de::DeserializeOwned;
 use tokio::task::JoinSet;
 
 use super::Controller;
-use super::store::{Change, MAX_NAME, RequestId, Store};
-use crate::api::{CertificateSigningRequest, ConfigMap, EndpointSlice, KUBELET_SERVING, Node, Service, ServiceCidr};
+use super::store::{Change, RequestId, Store};
+use crate::api::{
+    CertificateSigningRequest, ConfigMap, EndpointSlice, KUBELET_SERVING, MAX_CSR_NAME, Node, Service, ServiceCidr,
+};
 use crate::gather::{Kind, Protecting};
 use crate::quote::Quoted;
 use crate::watch::{Health, Watches, follow_known};
@@ -93,7 +95,7 @@ impl Controller {
         if told.is_none_or(|then| then.elapsed() >= LONG_NAMES) {
             *told = Some(Instant::now());
             let requestor = Quoted(requestor);
-            tracing::warn!(%requestor, "a request is left alone: its name is longer than {MAX_NAME} bytes");
+            tracing::warn!(%requestor, "a request is left alone: its name is longer than {MAX_CSR_NAME} bytes");
         }
     }
 

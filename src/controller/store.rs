@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 
 use super::queue::Queue;
-use crate::api::{CertificateSigningRequest, Condition, KUBELET_SERVING, RequestSpec};
+use crate::api::{CertificateSigningRequest, Condition, KUBELET_SERVING, MAX_CSR_NAME, RequestSpec};
 use crate::gather::Surroundings;
 use crate::identity::{MachineIndex, MachineRecord, Moment, NodeIndex, Resolutions};
 use crate::policy::Budget;
@@ -27,10 +27,6 @@ const RESOLVED_FOR: Duration = Duration::from_secs(10);
 
 /// How many budgets are kept before those that are full again are dropped.
 const MIN_BUDGETS: usize = 256;
-
-/// The longest name of a request that is answered, in bytes. A kubelet's has 9. The API server takes any length, and
-/// keeps the request for as long as who filed it likes; but a name has to fit into a URL and an Event, and is kept here.
-pub(super) const MAX_NAME: usize = 1024;
 
 /// The reason under which a pending request is counted that was not looked at yet.
 pub(crate) const QUEUED: &str = "Queued";
@@ -65,7 +61,7 @@ impl RequestId {
     /// That of a request as the API server has it; none where it lacks a name or a uid, or the name is too long.
     pub(super) fn of(csr: &CertificateSigningRequest) -> Option<Self> {
         let text = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
-        let name = text(&csr.metadata.name).filter(|name| name.len() <= MAX_NAME)?;
+        let name = text(&csr.metadata.name).filter(|name| name.len() <= MAX_CSR_NAME)?;
         Some(Self { name: name.into(), uid: text(&csr.metadata.uid)?.into(), created: csr.created() })
     }
 }
@@ -158,7 +154,7 @@ impl Store {
         if csr.spec.signer_name != KUBELET_SERVING {
             return Change::None;
         }
-        if csr.metadata.name.as_ref().is_some_and(|name| name.len() > MAX_NAME) {
+        if csr.metadata.name.as_ref().is_some_and(|name| name.len() > MAX_CSR_NAME) {
             return Change::NameTooLong(csr.spec.username);
         }
         // An answer has to name both the uid and the version.

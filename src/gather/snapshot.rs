@@ -10,7 +10,7 @@ use kube::ResourceExt as _;
 use super::contested;
 use super::dump::{self, DumpError, Object};
 use super::surroundings::Surroundings;
-use crate::api::{CertificateSigningRequest, KUBELET_SERVING};
+use crate::api::{CertificateSigningRequest, KUBELET_SERVING, MAX_CSR_NAME};
 use crate::client::PLURALS;
 use crate::identity::{
     ClusterDomain, Inventory, MachineIndex, MachineRecord, NodeIndex, NodeRecord, Nodes, Order, Protected, Resolutions,
@@ -89,6 +89,7 @@ pub struct Snapshot {
     requests: Vec<Request>,
     created: HashMap<String, Vec<Timestamp>>,
     other_signers: HashSet<String>,
+    long_names: usize,
     absent: Vec<&'static str>,
     is_dump: bool,
     has_history: bool,
@@ -111,6 +112,12 @@ impl Snapshot {
     #[must_use]
     pub fn is_for_another_signer(&self, name: &str) -> bool {
         self.other_signers.contains(name)
+    }
+
+    /// How many requests are left alone, since their names are too long.
+    #[must_use]
+    pub fn long_names(&self) -> usize {
+        self.long_names
     }
 
     /// The kinds of object that the dump has none of, by their plurals; none where it is not a dump.
@@ -231,6 +238,7 @@ pub struct Gathering {
     places: HashMap<String, usize>,
     orders: Option<Vec<(San, Order)>>,
     other_signers: HashSet<String>,
+    long_names: usize,
     present: BTreeSet<&'static str>,
 }
 
@@ -246,6 +254,7 @@ impl Gathering {
             places: HashMap::new(),
             orders: None,
             other_signers: HashSet::new(),
+            long_names: 0,
             present: BTreeSet::new(),
         }
     }
@@ -306,6 +315,10 @@ impl Gathering {
             return;
         }
         let request = Request::new(csr);
+        if request.name().len() > MAX_CSR_NAME {
+            self.long_names += 1;
+            return;
+        }
         if let Some(known) = self.places.get(request.name()).and_then(|place| self.requests.get_mut(*place)) {
             *known = request;
             return;
@@ -369,6 +382,7 @@ impl Gathering {
             requests: self.requests,
             created,
             other_signers: self.other_signers,
+            long_names: self.long_names,
             absent,
             is_dump: false,
             has_history,
@@ -417,6 +431,15 @@ mod tests {
         ]);
         let superseded: Vec<bool> = snapshot.requests().iter().map(|it| snapshot.is_superseded(it)).collect();
         assert_eq!(superseded, [false, false, true, true, true, false]);
+    }
+
+    #[test]
+    fn a_request_whose_name_is_too_long_is_left_alone_and_supersedes_nothing() {
+        let [longest, too_long] = [MAX_CSR_NAME, MAX_CSR_NAME + 1].map(|length| "x".repeat(length));
+        let snapshot = gather([request(&longest, 1, None), request(&too_long, 2, None)]);
+        let [kept] = snapshot.requests() else { panic!("{} requests", snapshot.requests().len()) };
+        assert!(kept.name() == longest && !snapshot.is_superseded(kept));
+        assert_eq!(snapshot.long_names(), 1);
     }
 
     #[test]

@@ -12,6 +12,10 @@ use super::TOO_LONG;
 /// The signer whose requests this program answers.
 pub const KUBELET_SERVING: &str = "kubernetes.io/kubelet-serving";
 
+/// The longest name of a request that is answered, in bytes. A kubelet's has 9. The API server takes any length, and
+/// keeps the request for as long as who filed it likes; but a name has to fit into a URL and an Event, and is kept.
+pub const MAX_CSR_NAME: usize = 1024;
+
 /// A `certificates.k8s.io/v1` CertificateSigningRequest, trimmed.
 #[derive(Clone, Debug, Deserialize)]
 pub struct CertificateSigningRequest {

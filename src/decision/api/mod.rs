@@ -36,7 +36,7 @@ mod machine;
 mod node;
 mod surroundings;
 
-pub use csr::{CertificateSigningRequest, Condition, KUBELET_SERVING, RequestBytes, Spec as RequestSpec};
+pub use csr::{CertificateSigningRequest, Condition, KUBELET_SERVING, MAX_CSR_NAME, RequestBytes, Spec as RequestSpec};
 pub use machine::Machine;
 pub use node::Node;
 pub use surroundings::{ConfigMap, EndpointSlice, Service, ServiceCidr};
