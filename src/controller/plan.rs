@@ -110,7 +110,16 @@ fn other_node(reason: &DeferReason) -> Option<&NodeName> {
             _,
             Contest::Later(other) | Contest::Unknown(other) | Contest::Pods(_, other),
         ) => Some(other),
-        _ => None,
+        DeferReason::NoRuleMatched(_)
+        | DeferReason::NodeNotFound { .. }
+        | DeferReason::NameNotOwned(..)
+        | DeferReason::NameNotConfirmed { .. }
+        | DeferReason::AddressNotOwned(..)
+        | DeferReason::NotAControlPlaneNode(..)
+        | DeferReason::ConditionError { .. }
+        | DeferReason::RateLimited { .. }
+        | DeferReason::SourceUnavailable(_)
+        | DeferReason::Left(_) => None,
     }
 }
 
@@ -121,7 +130,18 @@ fn due(reason: &DeferReason) -> Option<Duration> {
         DeferReason::NameNotConfirmed { .. } | DeferReason::SourceUnavailable(Unavailable::Resolver { .. }) => {
             Some(ASK_DNS_AGAIN)
         }
-        _ => None,
+        // What else can change is followed, ordered, or for a person to mend.
+        DeferReason::SourceUnavailable(
+            Unavailable::Watch(_) | Unavailable::NotInDump(_) | Unavailable::NoInventory | Unavailable::NotResolved(_),
+        )
+        | DeferReason::NoRuleMatched(_)
+        | DeferReason::NodeNotFound { .. }
+        | DeferReason::NameNotOwned(..)
+        | DeferReason::AddressNotOwned(..)
+        | DeferReason::ClaimedByAnotherNode(..)
+        | DeferReason::NotAControlPlaneNode(..)
+        | DeferReason::ConditionError { .. }
+        | DeferReason::Left(_) => None,
     }
 }
 
