@@ -10,11 +10,11 @@ use hickory_resolver::TokioResolver;
 use hickory_resolver::config::ResolveHosts;
 use hickory_resolver::net::{DnsError, NetError};
 use hickory_resolver::proto::op::ResponseCode;
-use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::Controller;
 use super::store::RequestId;
+use super::turns::Turns;
 use crate::identity::{Resolution, Resolutions};
 use crate::san::DnsName;
 
@@ -28,25 +28,26 @@ const MAX_TTL: Duration = Duration::from_secs(30);
 const CACHE: u64 = 4096;
 /// How many requests are looked up at once.
 pub(crate) const AT_ONCE: usize = 64;
+/// How many of those may be of one node: a few slow names of its own choice delay nobody else.
+const OF_ONE_NODE: usize = 4;
 
 /// The resolver, as `/etc/resolv.conf` has it.
 pub(crate) struct Dns {
     /// Why there is none, in a sentence.
     resolver: Result<TokioResolver, String>,
-    turns: Semaphore,
+    turns: Turns,
 }
 
 impl Dns {
     /// Reads the system's configuration.
     pub(crate) fn new() -> Self {
         let resolver = system().map_err(|error| format!("/etc/resolv.conf cannot be used: {error}"));
-        Self { resolver, turns: Semaphore::new(AT_ONCE) }
+        Self { resolver, turns: Turns::new(AT_ONCE, OF_ONE_NODE) }
     }
 
-    /// Looks up names all at once, when it is their turn.
-    async fn resolve(&self, names: Vec<DnsName>) -> Resolutions {
-        let _turn = self.turns.acquire().await;
-        let answers = join_all(names.iter().map(|name| self.resolve_one(name))).await;
+    /// Looks up names that a node asks for all at once, when it is their turn.
+    async fn resolve(&self, node: &str, names: Vec<DnsName>) -> Resolutions {
+        let answers = self.turns.take(node, join_all(names.iter().map(|name| self.resolve_one(name)))).await;
         names.into_iter().zip(answers).collect()
     }
 
@@ -112,13 +113,13 @@ fn is_no_such(error: &NetError) -> bool {
 
 impl Controller {
     /// Looks up a request's names in the background; the request is judged again when that is done.
-    pub(super) fn resolve_later(self: &Arc<Self>, request: &RequestId, names: Vec<DnsName>) {
+    pub(super) fn resolve_later(self: &Arc<Self>, request: &RequestId, node: &str, names: Vec<DnsName>) {
         if !self.store.lock().start_resolving(request) {
             return;
         }
-        let (controller, request) = (self.clone(), request.clone());
+        let (controller, request, node) = (self.clone(), request.clone(), node.to_owned());
         tokio::spawn(async move {
-            let answers = controller.dns.resolve(names).await;
+            let answers = controller.dns.resolve(&node, names).await;
             let mut store = controller.store.lock();
             store.set_resolved(&request, answers, Instant::now());
             controller.wake_workers(&store);

@@ -20,6 +20,7 @@ mod queue;
 mod reconcile;
 mod settle;
 mod store;
+mod turns;
 
 pub(crate) use dns::{AT_ONCE as LOOKED_UP_AT_ONCE, Dns};
 pub use journal::{Entry, Finding, Journal};

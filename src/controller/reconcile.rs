@@ -100,7 +100,7 @@ impl Controller {
                     return Ok(());
                 }
                 Missing::Names(names) => {
-                    self.resolve_later(request, names);
+                    self.resolve_later(request, decided.node_name(), names);
                     return Ok(());
                 }
                 Missing::Node(_) if fresh.len() >= MAX_FRESH => return Err(ReconcileError::Unsettled),
