@@ -94,9 +94,7 @@ pub async fn run(arguments: RunArguments) -> anyhow::Result<Outcome> {
     background.spawn(give_back());
     if let Some(listener) = listener {
         let admin = Arc::new(Admin { metrics: metrics.clone(), watched, controller: controller.clone() });
-        background.spawn(async {
-            admin::serve(listener, admin).await.unwrap_or_else(|error| tracing::error!(%error, "the admin port broke"));
-        });
+        background.spawn(admin::serve(listener, admin));
     }
     if let Some(journal) = journal {
         let begun = Once::begin(controller.clone(), journal, send_events, stop);

@@ -52,6 +52,9 @@ use store::Store;
 
 /// How long a request may wait before it is looked at again without cause. A kubelet gives up on one after 15 minutes.
 const RELOOK: Duration = Duration::from_mins(3);
+/// Of what time the gauges may take one part, however often somebody looks: the more requests there are, the longer it
+/// takes to count them.
+const GAUGES: u32 = 50;
 /// How long the shutdown waits for answers that are on their way.
 const DRAIN: Duration = Duration::from_secs(15);
 
@@ -78,6 +81,8 @@ pub struct Controller {
     events: Recorder,
     journal: Option<Arc<Journal>>,
     metrics: Arc<Metrics>,
+    /// When the gauges were last brought up to date, and how long that took.
+    gauged: Mutex<Option<(Instant, Duration)>>,
 }
 
 /// What the operator has ordered, and may order anew at any time.
@@ -140,6 +145,7 @@ impl Controller {
             events,
             journal: settings.journal,
             metrics,
+            gauged: Mutex::new(None),
         };
         (Arc::new(controller), send_events)
     }
@@ -258,19 +264,79 @@ impl Controller {
     /// Brings the gauges up to date, which are counted only when somebody looks.
     pub fn update_gauges(&self) {
         self.metrics.leader.set(i64::from(self.leadership.leads()));
-        self.metrics.pending.reset();
         if !self.leads() {
             // The leader tells of them.
+            self.metrics.pending.reset();
             self.metrics.oldest_pending.set(0.0);
             self.metrics.unissued.set(0);
             return;
         }
+        let mut gauged = self.gauged.lock();
+        if gauged.is_some_and(|(at, took)| at.elapsed() < took * GAUGES) {
+            return;
+        }
+        let begun = Instant::now();
         let store = self.store.lock();
+        self.metrics.pending.reset();
         for (reason, count) in store.pending_by_reason() {
             self.metrics.pending.with_label_values(&[reason]).set(i64::try_from(count).unwrap_or(i64::MAX));
         }
         let age = store.oldest_pending().map_or(0.0, |created| Timestamp::now().duration_since(created).as_secs_f64());
         self.metrics.oldest_pending.set(age.max(0.0));
         self.metrics.unissued.set(i64::try_from(store.unissued()).unwrap_or(i64::MAX));
+        *gauged = Some((Instant::now(), begun.elapsed()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{Request, Response};
+    use kube::client::Body;
+    use serde_json::json;
+    use tower::BoxError;
+
+    use super::*;
+    use crate::api::KUBELET_SERVING;
+
+    /// One that leads, and no API server answers.
+    fn controller() -> Arc<Controller> {
+        let service = |_: Request<Body>| std::future::pending::<Result<Response<Body>, BoxError>>();
+        let client = Client::new(tower::service_fn(service), "default");
+        let settings = Settings {
+            orders: Orders { policy: Arc::new(Policy::built_in().unwrap()), inventory: None },
+            cluster_domain: "cluster.local".parse().unwrap(),
+            service_ranges: Vec::new(),
+            workers: 1,
+            leadership: Leadership::alone(),
+            lease: None,
+            identity: "a".to_owned(),
+            journal: None,
+        };
+        let watches = [Watches::new(&["nodes"]), Watches::new(&[])];
+        let metrics = Arc::new(Metrics::new().unwrap());
+        let (controller, _) = Controller::new(settings, [&client, &client], watches, metrics);
+        controller.took_over.send_replace(true);
+        controller
+    }
+
+    #[tokio::test]
+    async fn counting_requests_takes_a_part_of_the_time_only() {
+        let controller = controller();
+        let counted = || {
+            controller.update_gauges();
+            controller.metrics.pending.with_label_values(&[store::QUEUED]).get()
+        };
+        assert_eq!(counted(), 0);
+        let csr = json!({
+            "metadata": {"name": "csr-a", "uid": "1", "resourceVersion": "1"},
+            "spec": {"request": "", "signerName": KUBELET_SERVING, "username": "system:node:a"},
+        });
+        controller.apply_request(serde_json::from_value(csr).unwrap(), None);
+        let took = Duration::from_secs(1);
+        *controller.gauged.lock() = Some((Instant::now(), took));
+        assert_eq!(counted(), 0, "it is counted again at once");
+        let long_ago = Instant::now().checked_sub(took * (GAUGES + 1)).unwrap();
+        *controller.gauged.lock() = Some((long_ago, took));
+        assert_eq!(counted(), 1);
     }
 }
