@@ -36,6 +36,8 @@ pub(super) struct Kept {
     orders: BTreeMap<San, Order>,
     /// The ConfigMap's resourceVersion; none where there is no ConfigMap.
     version: Option<String>,
+    /// How many of the orders did not fit in.
+    left_out: usize,
 }
 
 impl Memory {
@@ -49,13 +51,15 @@ impl Memory {
         let map = call("reading the ConfigMap of contested claims", get_opt(&self.reader, NAME)).await?;
         let Some(map) = map else { return Ok(Kept::default()) };
         let text = map.data.and_then(|mut data| data.remove(KEY)).unwrap_or_default();
-        Ok(Kept { orders: contested::parse(&text).into_iter().collect(), version: map.metadata.resource_version })
+        let orders = contested::parse(&text).into_iter().collect();
+        Ok(Kept { orders, version: map.metadata.resource_version, left_out: 0 })
     }
 
     /// Writes over the version that is known, and no other: a leader that has lost the Lease cannot overwrite the next.
     async fn keep(&self, contested: &BTreeMap<San, Order>, over: Option<&str>) -> Result<Kept, ApiError> {
         let what = "writing the ConfigMap of contested claims";
-        let data = BTreeMap::from([(KEY.to_owned(), contested::format(contested))]);
+        let (text, left_out) = contested::format(contested);
+        let data = BTreeMap::from([(KEY.to_owned(), text)]);
         let map = if let Some(version) = over {
             let patch = Patch::Merge(serde_json::json!({"metadata": {"resourceVersion": version}, "data": data}));
             call_as_leader(what, &self.leadership, self.writer.patch(NAME, &PatchParams::default(), &patch)).await?
@@ -67,7 +71,7 @@ impl Memory {
             };
             call_as_leader(what, &self.leadership, self.writer.create(&PostParams::default(), &map)).await?
         };
-        Ok(Kept { orders: contested.clone(), version: map.metadata.resource_version })
+        Ok(Kept { orders: contested.clone(), version: map.metadata.resource_version, left_out })
     }
 }
 
@@ -130,6 +134,7 @@ impl Controller {
         if contested == kept.orders || !self.watched.get("nodes").is_some_and(|nodes| nodes.is_live()) {
             return Ok(());
         }
+        let before = kept.left_out;
         match self.memory.keep(&contested, kept.version.as_deref()).await {
             // Changed or deleted by hand: written over, now that it is known.
             Err(error) if error.is_not_found() || error.is_conflict() => {
@@ -137,6 +142,13 @@ impl Controller {
                 *kept = self.memory.keep(&contested, kept.version.as_deref()).await?;
             }
             result => *kept = result?,
+        }
+        if kept.left_out > 0 && before == 0 {
+            tracing::warn!(
+                contested = contested.len(),
+                left_out = kept.left_out,
+                "not all that is contested fits into the ConfigMap; nobody will know later who was first with the rest"
+            );
         }
         Ok(())
     }
