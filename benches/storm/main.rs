@@ -38,7 +38,7 @@ use harness::namespace;
 use population::Population;
 
 /// Over how many requests ceiling and drain are measured, in how many rounds.
-const REQUESTS: usize = 10_000;
+const REQUESTS: usize = 25_000;
 const ROUNDS: (usize, usize) = (3, 5);
 
 fn main() -> Result<()> {
