@@ -1,7 +1,7 @@
-//! The next page of a list is asked for while the one before is read.
+//! The next page of a list is asked for while the one before is on its way.
 //!
-//! The API server takes about as long to make a page as it takes to read one: asked for one after the other, each side
-//! would wait for the other half of the time.
+//! The API server takes about as long to make a page as it takes to send and read one: asked for one after the other,
+//! each side would wait for the other half of the time.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -17,10 +17,12 @@ use kube::client::Body;
 use parking_lot::Mutex;
 use serde::de::{IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
+use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, yield_now};
 use tower::{BoxError, Layer, Service, ServiceExt};
 
-/// Asks for the page after each one that is handed over, if there is one. Of each list, no more than one page waits.
+/// Asks for the page after the one that is waited for, if there is one, as soon as its beginning has come. Of each list, no
+/// more than one page waits.
 #[derive(Clone, Copy)]
 pub(super) struct ReadAhead;
 
@@ -35,14 +37,27 @@ impl<S> Layer<S> for ReadAhead {
 #[derive(Clone)]
 pub(super) struct ReadingAhead<S> {
     inner: S,
-    /// By their lists.
-    pages: Arc<Mutex<HashMap<String, Page>>>,
+    /// By their lists, with the token at which each begins.
+    pages: Arc<Mutex<HashMap<String, (String, Page)>>>,
 }
 
-/// A page that was asked for ahead.
+/// A page that was asked for.
 struct Page {
-    token: String,
+    /// The token at which the next one begins; nothing where there is none, or the page cannot be had.
+    next: oneshot::Receiver<String>,
     answer: JoinHandle<Result<Response<Vec<u8>>, BoxError>>,
+}
+
+impl Page {
+    fn ask<S, B>(service: S, request: Request<Body>) -> Self
+    where
+        S: Service<Request<Body>, Response = Response<B>, Error = BoxError> + Send + 'static,
+        S::Future: Send + 'static,
+        B: hyper::body::Body<Data = Bytes, Error = BoxError> + Send + 'static,
+    {
+        let (tell_next, next) = oneshot::channel();
+        Self { next, answer: tokio::spawn(read(service, request, tell_next)) }
+    }
 }
 
 impl Drop for Page {
@@ -72,25 +87,24 @@ where
             return Box::pin(async { Ok(answer.await?.map(Either::Left)) });
         };
         let inner = self.inner.clone();
-        let ahead = self.pages.lock().remove(list).filter(|page| Some(&*page.token) == token);
+        let ahead = self.pages.lock().remove(list).filter(|(begins, _)| Some(&**begins) == token);
         let (list, pages) = (list.to_owned(), self.pages.clone());
         let headers = request.headers().clone();
         Box::pin(async move {
-            let answer = match ahead {
-                Some(mut page) => (&mut page.answer).await??,
-                None => read(inner.clone(), request).await?,
+            let mut page = match ahead {
+                Some((_, page)) => page,
+                None => Page::ask(inner.clone(), request),
             };
-            // An error has a token where a list expired, for those who go on with what is not of one moment.
-            if answer.status().is_success()
-                && let Some(token) = next_token(answer.body())
+            if let Ok(token) = (&mut page.next).await
                 && let Ok(uri) = format!("{list}{CONTINUE}{token}").parse::<Uri>()
             {
                 let mut request = Request::new(Body::empty());
                 (*request.uri_mut(), *request.headers_mut()) = (uri, headers);
-                pages.lock().insert(list, Page { token, answer: tokio::spawn(read(inner, request)) });
-                // What reads this page does not wait meanwhile, and would keep the request from being sent.
+                pages.lock().insert(list, (token, Page::ask(inner, request)));
+                // What reads this page, if all of it is there, would keep the request from being sent.
                 yield_now().await;
             }
+            let answer = (&mut page.answer).await??;
             Ok(answer.map(|body| Either::Right(Full::new(body.into()))))
         })
     }
@@ -108,24 +122,37 @@ fn page(request: &Request<Body>) -> Option<(&str, Option<&str>)> {
     Some(text.split_once(CONTINUE).map_or((text, None), |(list, token)| (list, Some(token))))
 }
 
-/// A whole answer.
-async fn read<S, B>(service: S, request: Request<Body>) -> Result<Response<Vec<u8>>, BoxError>
+/// A whole answer. Tells where the next page begins as soon as it is known: an error has a token, too, where a list
+/// expired, for those who go on with what is not of one moment.
+async fn read<S, B>(
+    service: S,
+    request: Request<Body>,
+    tell_next: oneshot::Sender<String>,
+) -> Result<Response<Vec<u8>>, BoxError>
 where
     S: Service<Request<Body>, Response = Response<B>, Error = BoxError>,
     B: hyper::body::Body<Data = Bytes, Error = BoxError>,
 {
     let (head, body) = service.oneshot(request).await?.into_parts();
+    let mut tell_next = Some(tell_next).filter(|_| head.status.is_success());
     let mut body = pin!(body);
     let mut read = Vec::new();
     while let Some(frame) = body.frame().await {
         if let Ok(part) = frame?.into_data() {
             read.extend_from_slice(&part);
+            if tell_next.is_some()
+                && let Some(token) = next_token(&read)
+                && let Some(tell_next) = tell_next.take()
+            {
+                // Nobody may want to know any more.
+                let _ = tell_next.send(token);
+            }
         }
     }
     Ok(Response::from_parts(head, read))
 }
 
-/// The token at which the next page begins, if there is one: of a list, which comes before what is in it.
+/// The token at which the next page begins, if there is one and it has come: of a list, which comes before what is in it.
 fn next_token(answer: &[u8]) -> Option<String> {
     let mut token = None;
     // Ends at what is looked for, as if that were an error.
@@ -164,6 +191,9 @@ impl<'de> Visitor<'de> for ToToken<'_> {
 mod tests {
     use std::time::Duration;
 
+    use futures::{StreamExt, stream};
+    use http_body_util::StreamBody;
+    use hyper::body::Frame;
     use kube::api::ListParams;
     use kube::{Api, Client};
     use tokio::sync::Notify;
@@ -172,7 +202,8 @@ mod tests {
     use super::*;
     use crate::api::Node;
 
-    /// An API server with pages of one Node, that notes what it was asked for.
+    /// An API server with pages of one Node, that notes what it was asked for. What comes after the beginning of a page
+    /// that is not the last comes when another one was asked for.
     #[derive(Default)]
     struct Server {
         asked: Mutex<Vec<String>>,
@@ -187,14 +218,25 @@ mod tests {
                 let server = server.clone();
                 let status = if server.expired { 410 } else { 200 };
                 async move {
-                    let body = Full::new(server.answer(&request)).map_err(BoxError::from);
-                    Ok::<_, BoxError>(Response::builder().status(status).body(body)?)
+                    let (is_last, parts) = server.answer(&request);
+                    let asked = server.asked.lock().len();
+                    let parts = stream::iter(parts.into_iter().enumerate()).then(move |(number, part)| {
+                        let server = server.clone();
+                        async move {
+                            if number > 0 && !is_last && !server.expired {
+                                server.asked(asked + 1).await;
+                            }
+                            Ok::<_, BoxError>(Frame::data(part))
+                        }
+                    });
+                    Ok::<_, BoxError>(Response::builder().status(status).body(StreamBody::new(Box::pin(parts)))?)
                 }
             });
             Client::new(ReadAhead.layer(service), "default")
         }
 
-        fn answer(&self, request: &Request<Body>) -> Bytes {
+        /// Whether it is the last page, and its parts.
+        fn answer(&self, request: &Request<Body>) -> (bool, [Bytes; 2]) {
             let query = request.uri().query().unwrap_or_default().to_owned();
             let next = match query.split_once("continue=") {
                 None => r#""continue": "2""#,
@@ -202,9 +244,10 @@ mod tests {
                 Some(_) => "",
             };
             self.asked.lock().push(query);
-            self.again.notify_one();
+            self.again.notify_waiters();
             let node = r#"{"metadata": {"name": "n", "managedFields": [{"manager": "\""}]}}"#;
-            format!(r#"{{"kind": "NodeList", "metadata": {{{next}}}, "items": [{node}]}}"#).into()
+            let beginning = format!(r#"{{"kind": "NodeList", "metadata": {{{next}}}, "items": ["#);
+            (next.is_empty(), [beginning.into(), format!("{node}]}}").into()])
         }
 
         /// Waits until it was asked so many times.
