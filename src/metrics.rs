@@ -30,7 +30,7 @@ pub struct Metrics {
     pub oldest_pending: Gauge,
     /// Time from a request's creation to its written answer.
     pub decision_seconds: Histogram,
-    /// Time that one evaluation takes, signature included.
+    /// Time it takes to read a request and verify its signature: nearly all that a verdict takes.
     pub evaluation_seconds: Histogram,
     /// Requests to the API server, by operation and HTTP status, or `error` where there was no answer.
     pub api_requests: IntCounterVec,
@@ -86,7 +86,7 @@ impl Metrics {
             evaluation_seconds: histogram(
                 &registry,
                 "evaluation_seconds",
-                "Time that one evaluation of a request takes.",
+                "Time it takes to read a request and verify its signature.",
                 EVALUATION_BUCKETS,
             )?,
             api_requests: counters(
