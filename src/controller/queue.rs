@@ -118,9 +118,11 @@ impl Queue {
 
     /// Puts everything of a requestor in line that is not decided.
     pub(super) fn push_all_of(&mut self, requestor: &Arc<str>) {
-        let Some((requestor, ..)) = lane(&self.idle, requestor).next_back().cloned() else { return };
-        self.again.insert(requestor.clone(), end());
-        self.take_turn(&requestor);
+        if let Some((requestor, ..)) = lane(&self.idle, requestor).next_back() {
+            self.again.insert(requestor.clone(), end());
+        }
+        // What is in line already may have become the newest.
+        self.take_turn(requestor);
     }
 
     /// Puts a known request in line at a later time, unless it is already due sooner.
@@ -291,6 +293,18 @@ mod tests {
         line.add("b", 0, "b0");
         line.add("b", 2, "b2");
         assert_eq!(line.drain(), ["f3", "a1", "b2", "f2", "b0", "f1", "f0"]);
+    }
+
+    #[test]
+    fn a_request_is_lifted_out_of_the_stale_ring_when_the_newer_one_is_gone() {
+        let mut line = Line::new();
+        for requestor in ["b", "a"] {
+            line.know(requestor, 5, &format!("{requestor}-decided"));
+            line.add(requestor, 1, &format!("{requestor}-old"));
+        }
+        line.0.forget(&"a-decided".into());
+        line.0.push_all_of(&"a".into());
+        assert_eq!(line.drain(), ["a-old", "b-old"]);
     }
 
     #[test]

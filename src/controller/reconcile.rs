@@ -334,3 +334,6 @@ fn latency(request: &RequestId, decided: &Decided) -> Duration {
         None => Timestamp::now().duration_since(request.created).try_into().unwrap_or_default(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -217,6 +217,12 @@ mod tests {
     }
 
     #[test]
+    fn a_request_that_is_no_text_is_told_what_it_should_be() {
+        let error = serde_json::from_str::<RequestBytes>("1").unwrap_err();
+        assert!(error.to_string().contains("integer `1`, expected a base64-encoded string"), "{error}");
+    }
+
+    #[test]
     fn only_three_conditions_decide_whatever_their_status() {
         for (type_, decides) in [("Approved", true), ("Denied", true), ("Failed", true), ("Expiring", false)] {
             let csr = csr(Vec::new(), &json!({"conditions": [{"type": type_, "status": "False"}]}));

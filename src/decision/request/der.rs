@@ -188,6 +188,7 @@ mod tests {
             let ours = Value::split(&bytes).map(|(value, rest)| (value.tag, value.content, value.whole, rest.len()));
             // It knows fewer tags of the universal class, and more of the others.
             let known = bytes.first().is_some_and(|tag| matches!(tag, 0x01..=0x06 | 0x0a | 0x0c | 0x30 | 0x31 | 0x80..=0xbe));
+            let is_long = bytes.first().is_some_and(|tag| tag & 0x1f == 0x1f);
             match (ours, by_der(&bytes)) {
                 (Ok((tag, content, whole, rest)), Some(theirs)) => {
                     prop_assert_eq!(Some(&tag), bytes.first());
@@ -195,7 +196,7 @@ mod tests {
                 }
                 (Ok(_), None) => prop_assert!(!known),
                 (Err(_), None) => {}
-                (Err(problem), Some(_)) => prop_assert!(problem.contains("above 30"), "{}", problem),
+                (Err(problem), Some(_)) => prop_assert!(is_long && problem.contains("above 30"), "{}", problem),
             }
         }
     }
