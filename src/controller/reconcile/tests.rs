@@ -10,6 +10,7 @@ use tower::BoxError;
 
 use super::*;
 use crate::controller::{Orders, Settings};
+use crate::identity::MachineRecord;
 use crate::lease::Leadership;
 use crate::metrics::Metrics;
 use crate::policy::Policy;
@@ -43,7 +44,8 @@ impl Server {
             (_, "approval") => {
                 let sent: Value = serde_json::from_slice(body).unwrap();
                 let conditions = &sent["status"]["conditions"];
-                self.seen.push(conditions[0]["type"].as_str().unwrap().to_owned());
+                let types = conditions.as_array().unwrap().iter().map(|it| it["type"].as_str().unwrap());
+                self.seen.push(types.collect::<Vec<_>>().join(", "));
                 let Some(request) = &mut self.request else { return failure(404, "NotFound") };
                 let is_judged =
                     ["uid", "resourceVersion"].iter().all(|it| sent["metadata"][it] == request["metadata"][it]);
@@ -90,8 +92,8 @@ impl World {
             identity: "one".to_owned(),
             journal: None,
         };
-        let watches = [Watches::new(&["nodes"]), Watches::new(&[])];
-        watches[0].set("nodes", Health::Live);
+        let watches = [Watches::new(&["nodes"]), Watches::new(&["machines"])];
+        watches.iter().flat_map(Watches::iter).for_each(|watched| watched.set(Health::Live));
         let (controller, _) = Controller::new(settings, [&client, &client], watches, Arc::new(Metrics::new().unwrap()));
         let request = {
             let mut store = controller.store.lock();
@@ -280,4 +282,62 @@ async fn in_audit_mode_nothing_is_written() {
     let world = World::with_policy(&POLICY.replace("rules", "mode: audit, rules"), &own, &own, &["a"]);
     assert_eq!(world.settle().await.1, [""; 0]);
     assert!(world.is_pending() && !world.is_approval_counted());
+}
+
+#[tokio::test]
+async fn an_answer_repeats_the_conditions_that_others_have_written() {
+    let own = [node("a", &["a"])];
+    let world = World::new(&own, &own, &["a"]);
+    let mut csr = csr(&["a"]);
+    csr["metadata"]["resourceVersion"] = "2".into();
+    csr["status"] = json!({"conditions": [{"type": "Example", "status": "True"}]});
+    world.server.lock().request = Some(csr.clone());
+    world.controller.store.lock().apply_request(serde_json::from_value(csr).unwrap(), None);
+    assert_eq!(world.settle().await.1, ["Example, Approved"]);
+}
+
+#[tokio::test]
+async fn a_request_is_denied_when_the_node_has_filed_a_newer_one() {
+    let own = [node("a", &["a"])];
+    let world = World::new(&own, &own, &["a"]);
+    let mut newer = csr(&["a"]);
+    newer["metadata"] = json!({
+        "name": "csr-b", "uid": "2", "resourceVersion": "1", "creationTimestamp": "2026-01-01T00:00:01Z",
+    });
+    world.controller.store.lock().apply_request(serde_json::from_value(newer).unwrap(), None);
+    assert_eq!(world.settle().await.1, ["Denied"]);
+}
+
+#[tokio::test]
+async fn nothing_is_approved_for_who_has_spent_its_approvals() {
+    let own = [node("a", &["a"])];
+    let world = World::new(&own, &own, &["a"]);
+    for _ in 0..1000 {
+        world.controller.store.lock().spend(&"a".parse().unwrap(), 60, Timestamp::now());
+    }
+    assert_eq!(world.settle().await.1, [""; 0]);
+    assert!(world.is_pending());
+}
+
+#[tokio::test]
+async fn nothing_is_approved_on_what_a_broken_watch_has_brought() {
+    let own = [node("a", &["a"])];
+    let by_machine = POLICY.replace("[node]", "[machine]");
+    let machine = json!({
+        "metadata": {"name": "m"},
+        "status": {"nodeRef": {"name": "a"}, "addresses": [{"type": "Hostname", "address": "a"}]},
+    });
+    for (policy, name) in [(POLICY, "nodes"), (&by_machine, "machines")] {
+        let world = World::with_policy(policy, &own, &own, &["a"]);
+        let machine = MachineRecord::read(&serde_json::from_value(machine.clone()).unwrap());
+        world.controller.store.lock().apply_machine("m", machine);
+        let set = |health: Health| {
+            world.controller.watched.set(name, health.clone());
+            world.controller.machine_watches.set(name, health);
+        };
+        set(Health::Down("broken".to_owned()));
+        assert_eq!((world.settle().await.1, world.is_pending()), (Vec::new(), true), "{name}");
+        set(Health::Live);
+        assert_eq!(world.settle().await.1, ["Approved"], "{name}");
+    }
 }

@@ -101,9 +101,12 @@ impl Store {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use serde_json::json;
 
     use super::*;
+    use crate::api::KUBELET_SERVING;
     use crate::gather::Surroundings;
     use crate::identity::Contest;
     use crate::san::San;
@@ -165,6 +168,56 @@ mod tests {
         list(&mut store, &["thief", "victim"]);
         store.follow_node(Event::InitDone);
         assert_eq!(contest(&store, "victim"), None);
+    }
+
+    #[test]
+    fn what_one_event_brings_comes_before_what_the_next_one_does() {
+        let mut store = store();
+        store.follow_node(Event::Apply(node("victim")));
+        store.follow_node(Event::Apply(node("thief")));
+        assert_eq!(contest(&store, "victim"), None);
+        assert_eq!(contest(&store, "thief"), Some(Contest::Later("victim".parse().unwrap())));
+    }
+
+    #[test]
+    fn what_is_remembered_holds_for_what_a_list_brings_and_for_nothing_later() {
+        let remember = |store: &mut Store, order: &str| {
+            let (order, until) = (order.parse().unwrap(), store.moment_of_list());
+            store.nodes.remember([(San::from_node_address("10.0.0.1").unwrap(), order)], until);
+        };
+        let mut before = store();
+        before.follow_node(Event::Apply(node("thief")));
+        remember(&mut before, "victim thief");
+        list(&mut before, &["thief", "victim"]);
+        let mut under_way = store();
+        list(&mut under_way, &["victim"]);
+        remember(&mut under_way, "thief victim");
+        under_way.follow_node(Event::InitDone);
+        under_way.follow_node(Event::Apply(node("thief")));
+        for store in [before, under_way] {
+            assert_eq!(contest(&store, "victim"), None);
+            assert_eq!(contest(&store, "thief"), Some(Contest::Later("victim".parse().unwrap())));
+        }
+    }
+
+    #[test]
+    fn a_request_is_judged_again_when_what_was_in_its_way_is_gone() {
+        let pods = json!({"metadata": {"name": "pods"}, "spec": {"podCIDRs": ["10.0.0.0/24"]}});
+        let csr = json!({
+            "metadata": {"name": "csr-a", "uid": "1", "resourceVersion": "1"},
+            "spec": {"request": "", "signerName": KUBELET_SERVING, "username": "system:node:victim"},
+        });
+        for in_its_way in [node("thief"), serde_json::from_value(pods).unwrap()] {
+            let mut store = store();
+            store.follow_node(Event::Apply(in_its_way.clone()));
+            store.follow_node(Event::Apply(node("victim")));
+            store.apply_request(serde_json::from_value(csr.clone()).unwrap(), None);
+            let (requestor, name) = store.queue.pop(Instant::now()).unwrap();
+            store.queue.done(&requestor);
+            assert_eq!(store.queue.pop(Instant::now()), None);
+            store.follow_node(Event::Delete(in_its_way));
+            assert_eq!(store.queue.pop(Instant::now()), Some((requestor, name)));
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 use serde_json::{Value, json};
 
 use super::*;
+use crate::identity::Resolution;
 use crate::request::Reading;
 
 fn request(metadata: &Value) -> CertificateSigningRequest {
@@ -124,4 +125,84 @@ fn what_is_filed_while_a_run_ends_is_left_to_another() {
     store.remove_request(&old[3]);
     store.apply_request(request(&json!({"name": "old-4", "uid": "9", "resourceVersion": "9"})), None);
     assert!(old.iter().all(|request| store.is_settled(request)));
+}
+
+/// The request at a version, with conditions of these types.
+fn at(version: &str, conditions: &[&str]) -> CertificateSigningRequest {
+    let mut csr = with_uid("1");
+    let conditions: Vec<_> = conditions.iter().map(|type_| json!({"type": type_, "status": "True"})).collect();
+    csr.metadata.resource_version = Some(version.to_owned());
+    csr.status = serde_json::from_value(json!({"conditions": conditions})).unwrap();
+    csr
+}
+
+#[test]
+fn an_answer_names_the_version_and_repeats_the_conditions_that_were_seen_last() {
+    let mut store = store();
+    store.apply_request(at("1", &[]), None);
+    store.apply_request(at("2", &["Example"]), None);
+    let pending = store.pending(&store.named(&"csr-a".into()).unwrap()).unwrap();
+    let conditions: Vec<&str> = pending.conditions.iter().map(|it| it.type_.as_str()).collect();
+    assert_eq!((pending.resource_version.as_str(), &conditions[..]), ("2", &["Example"][..]));
+}
+
+#[test]
+fn what_has_an_answer_is_not_in_line_whatever_older_state_comes_late() {
+    for answer in ["Approved", "Denied", "Failed"] {
+        let mut store = store();
+        store.apply_request(at("1", &[]), None);
+        for csr in [at("2", &[answer]), at("1", &[])] {
+            store.apply_request(csr, None);
+            let request = store.named(&"csr-a".into()).unwrap();
+            assert!(store.pending(&request).is_none() && store.queue.pop(Instant::now()).is_none(), "{answer}");
+        }
+    }
+}
+
+#[test]
+fn only_requests_that_were_listed_and_are_for_this_signer_are_kept() {
+    let mut store = store();
+    let mut other = with_uid("1");
+    other.spec.signer_name = "kubernetes.io/kube-apiserver-client-kubelet".to_owned();
+    store.apply_request(other, None);
+    assert!(store.requests.is_empty());
+    let names: [Arc<str>; 2] = ["a".into(), "b".into()];
+    for name in &names {
+        store.apply_request(request(&json!({"name": **name, "uid": "1", "resourceVersion": "1"})), None);
+    }
+    store.retain_requests(&HashSet::from([names[1].clone()]));
+    assert_eq!(names.map(|name| store.named(&name).is_some()), [false, true]);
+}
+
+#[test]
+fn what_dns_said_holds_for_ten_seconds() {
+    let (mut store, now) = (store(), Instant::now());
+    store.apply_request(with_uid("1"), None);
+    let request = store.named(&"csr-a".into()).unwrap();
+    let answers = Resolutions::from_iter([("a".parse().unwrap(), Resolution::Addresses(Vec::new()))]);
+    store.set_resolved(&request, answers.clone(), now);
+    let after = |milliseconds| {
+        let now = now + Duration::from_millis(milliseconds);
+        store.pending(&request).unwrap().resolutions(now)
+    };
+    assert_eq!([*after(0) == answers, *after(9_999) == answers], [true; 2]);
+    assert_eq!(*after(10_000), Resolutions::default());
+}
+
+#[test]
+fn a_budget_is_kept_until_it_is_full_again() {
+    let (mut store, per_hour) = (store(), 60);
+    let [first, later] = [0, 3600].map(|second| Timestamp::from_second(second).unwrap());
+    let names: Vec<NodeName> = (0..MIN_BUDGETS).map(|number| format!("node-{number}").parse().unwrap()).collect();
+    let (busy, others) = names.split_first().unwrap();
+    for name in others {
+        store.spend(name, per_hour, first);
+    }
+    for _ in 0..30 {
+        store.spend(busy, per_hour, later);
+    }
+    store.spend(&others[0], per_hour, later);
+    assert_eq!(store.budgets.len(), 2);
+    let [busy, other] = [busy, &others[0]].map(|name| store.budget(name).unwrap().wait(per_hour, later));
+    assert_eq!((busy, other), (Duration::from_mins(1), Duration::ZERO));
 }
