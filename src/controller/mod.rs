@@ -298,12 +298,10 @@ mod tests {
     use super::*;
     use crate::api::KUBELET_SERVING;
 
-    /// One that leads, and no API server answers.
-    fn controller() -> Arc<Controller> {
-        let service = |_: Request<Body>| std::future::pending::<Result<Response<Body>, BoxError>>();
-        let client = Client::new(tower::service_fn(service), "default");
+    /// One that stands alone, and has not taken over so far.
+    pub(super) fn alone(client: &Client, policy: Policy) -> Arc<Controller> {
         let settings = Settings {
-            orders: Orders { policy: Arc::new(Policy::built_in().unwrap()), inventory: None },
+            orders: Orders { policy: Arc::new(policy), inventory: None },
             cluster_domain: "cluster.local".parse().unwrap(),
             service_ranges: Vec::new(),
             workers: 1,
@@ -312,16 +310,17 @@ mod tests {
             identity: "a".to_owned(),
             journal: None,
         };
-        let watches = [Watches::new(&["nodes"]), Watches::new(&[])];
-        let metrics = Arc::new(Metrics::new().unwrap());
-        let (controller, _) = Controller::new(settings, [&client, &client], watches, metrics);
-        controller.took_over.send_replace(true);
-        controller
+        let watches = [Watches::new(&["nodes"]), Watches::new(&["machines"])];
+        Controller::new(settings, [client, client], watches, Arc::new(Metrics::new().unwrap())).0
     }
 
     #[tokio::test]
     async fn counting_requests_takes_a_part_of_the_time_only() {
-        let controller = controller();
+        // No API server answers.
+        let service = |_: Request<Body>| std::future::pending::<Result<Response<Body>, BoxError>>();
+        let client = Client::new(tower::service_fn(service), "default");
+        let controller = alone(&client, Policy::built_in().unwrap());
+        controller.took_over.send_replace(true);
         let counted = || {
             controller.update_gauges();
             controller.metrics.pending.with_label_values(&[store::QUEUED]).get()

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 
 use super::queue::Queue;
-use crate::api::{CertificateSigningRequest, Condition, KUBELET_SERVING, MAX_CSR_NAME, RequestSpec};
+use crate::api::{CertificateSigningRequest, Condition, KUBELET_SERVING, RequestSpec};
 use crate::gather::Surroundings;
 use crate::identity::{MachineIndex, MachineRecord, Moment, NodeIndex, Resolutions};
 use crate::policy::Budget;
@@ -60,9 +60,15 @@ pub(super) struct RequestId {
 impl RequestId {
     /// That of a request as the API server has it; none where it lacks a name or a uid, or the name is too long.
     pub(super) fn of(csr: &CertificateSigningRequest) -> Option<Self> {
+        if csr.has_long_name() {
+            return None;
+        }
         let text = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
-        let name = text(&csr.metadata.name).filter(|name| name.len() <= MAX_CSR_NAME)?;
-        Some(Self { name: name.into(), uid: text(&csr.metadata.uid)?.into(), created: csr.created() })
+        Some(Self {
+            name: text(&csr.metadata.name)?.into(),
+            uid: text(&csr.metadata.uid)?.into(),
+            created: csr.created(),
+        })
     }
 }
 
@@ -154,7 +160,7 @@ impl Store {
         if csr.spec.signer_name != KUBELET_SERVING {
             return Change::None;
         }
-        if csr.metadata.name.as_ref().is_some_and(|name| name.len() > MAX_CSR_NAME) {
+        if csr.has_long_name() {
             return Change::NameTooLong(csr.spec.username);
         }
         // An answer has to name both the uid and the version.

@@ -10,7 +10,7 @@ use kube::ResourceExt as _;
 use super::contested;
 use super::dump::{self, DumpError, Object};
 use super::surroundings::Surroundings;
-use crate::api::{CertificateSigningRequest, KUBELET_SERVING, MAX_CSR_NAME};
+use crate::api::{CertificateSigningRequest, KUBELET_SERVING};
 use crate::client::PLURALS;
 use crate::identity::{
     ClusterDomain, Inventory, MachineIndex, MachineRecord, NodeIndex, NodeRecord, Nodes, Order, Protected, Resolutions,
@@ -314,11 +314,11 @@ impl Gathering {
             self.other_signers.extend(csr.metadata.name);
             return;
         }
-        let request = Request::new(csr);
-        if request.name().len() > MAX_CSR_NAME {
+        if csr.has_long_name() {
             self.long_names += 1;
             return;
         }
+        let request = Request::new(csr);
         if let Some(known) = self.places.get(request.name()).and_then(|place| self.requests.get_mut(*place)) {
             *known = request;
             return;
@@ -393,6 +393,7 @@ impl Gathering {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::MAX_CSR_NAME;
     use serde_json::json;
 
     fn request(name: &str, created: i64, answer: Option<(&str, i64)>) -> Object {

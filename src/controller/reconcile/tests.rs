@@ -9,10 +9,8 @@ use serde_json::{Value, json};
 use tower::BoxError;
 
 use super::*;
-use crate::controller::{Orders, Settings};
+use crate::controller::tests::alone;
 use crate::identity::MachineRecord;
-use crate::lease::Leadership;
-use crate::metrics::Metrics;
 use crate::policy::Policy;
 use crate::verdict::Approval;
 use crate::watch::Health;
@@ -81,20 +79,9 @@ impl World {
         let server =
             Server { nodes: nodes.to_vec(), request: Some(csr.clone()), is_written_before: false, seen: Vec::new() };
         let server = Arc::new(Mutex::new(server));
-        let client = client(&server);
-        let settings = Settings {
-            orders: Orders { policy: Arc::new(Policy::load(policy.as_bytes()).unwrap()), inventory: None },
-            cluster_domain: "cluster.local".parse().unwrap(),
-            service_ranges: Vec::new(),
-            workers: 1,
-            leadership: Leadership::alone(),
-            lease: None,
-            identity: "one".to_owned(),
-            journal: None,
-        };
-        let watches = [Watches::new(&["nodes"]), Watches::new(&["machines"])];
-        watches.iter().flat_map(Watches::iter).for_each(|watched| watched.set(Health::Live));
-        let (controller, _) = Controller::new(settings, [&client, &client], watches, Arc::new(Metrics::new().unwrap()));
+        let controller = alone(&client(&server), Policy::load(policy.as_bytes()).unwrap());
+        let watches = controller.watched.iter().chain(controller.machine_watches.iter());
+        watches.for_each(|watched| watched.set(Health::Live));
         let request = {
             let mut store = controller.store.lock();
             for node in known {

@@ -169,6 +169,12 @@ impl CertificateSigningRequest {
         ["Approved", "Denied", "Failed"].into_iter().any(|type_| self.has_condition(type_))
     }
 
+    /// Whether its name is longer than [`MAX_CSR_NAME`], so that it is left alone.
+    #[must_use]
+    pub fn has_long_name(&self) -> bool {
+        self.metadata.name.as_ref().is_some_and(|name| name.len() > MAX_CSR_NAME)
+    }
+
     /// When the API server created it, in whole seconds; the epoch where a dump does not say.
     #[must_use]
     pub fn created(&self) -> Timestamp {
