@@ -1,10 +1,11 @@
-//! Every answer about an object that is followed is slimmed on its way, before anybody reads it as text.
+//! Every answer about an object that is followed is slimmed on its way, before anybody reads it as text. Only what comes
+//! back of an object that was written stays as it is: nobody keeps that.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use futures::future::BoxFuture;
-use http::{Request, Response};
+use http::{Method, Request, Response};
 use hyper::body::{Body, Bytes, Frame};
 use tower::{BoxError, Layer, Service};
 
@@ -44,9 +45,14 @@ where
 
     fn call(&mut self, request: Request<Sent>) -> Self::Future {
         let slim = kept::at(request.uri().path()).map(Slim::new);
-        let is_watch = is_watch(request.uri());
+        let (is_watch, is_read) = (is_watch(request.uri()), request.method() == Method::GET);
         let answer = self.inner.call(request);
-        Box::pin(async move { Ok(answer.await?.map(|body| Slimmed { body: Box::pin(body), slim, is_watch })) })
+        Box::pin(async move {
+            let answer = answer.await?;
+            // What the server says against a write is kept, and may quote the object.
+            let slim = slim.filter(|_| is_read || !answer.status().is_success());
+            Ok(answer.map(|body| Slimmed { body: Box::pin(body), slim, is_watch }))
+        })
     }
 }
 
@@ -114,10 +120,15 @@ mod tests {
 
     /// What is left of an answer that comes in these parts.
     async fn answer(uri: &'static str, parts: Vec<Vec<u8>>) -> String {
+        answer_to(Request::get(uri).body(()).unwrap(), 200, parts).await
+    }
+
+    async fn answer_to(request: Request<()>, status: u16, parts: Vec<Vec<u8>>) -> String {
         let frames = parts.into_iter().map(|part| Ok::<_, Infallible>(Frame::data(Bytes::from(part))));
         let body = StreamBody::new(stream::iter(frames));
-        let service = tower::service_fn(move |_| ready(Ok::<_, BoxError>(Response::new(body.clone()))));
-        let answer = Slimming.layer(service).oneshot(Request::get(uri).body(()).unwrap()).await.unwrap();
+        let answer = Response::builder().status(status).body(body).unwrap();
+        let service = tower::service_fn(move |_| ready(Ok::<_, BoxError>(answer.clone())));
+        let answer = Slimming.layer(service).oneshot(request).await.unwrap();
         String::from_utf8(answer.into_body().collect().await.unwrap().to_bytes().to_vec()).unwrap()
     }
 
@@ -137,6 +148,17 @@ mod tests {
         let lease = r#"{"metadata": {"name": "a", "annotations": {"a": "b"}}}"#;
         let uri = "/apis/coordination.k8s.io/v1/namespaces/nodes/leases/nodes";
         assert_eq!(answer(uri, vec![lease.into()]).await, lease);
+    }
+
+    #[tokio::test]
+    async fn what_is_said_against_a_write_becomes_slim_and_what_was_written_does_not() {
+        let write = || Request::patch("/apis/certificates.k8s.io/v1/certificatesigningrequests/a/approval").body(());
+        let said = format!(r#"{{"message": "{}"}}"#, "a".repeat(1 << 20));
+        let of = async |status| answer_to(write().unwrap(), status, vec![said.clone().into_bytes()]).await;
+        assert_eq!(of(200).await, said);
+        for status in [400, 422, 500] {
+            assert!(of(status).await.len() < 100, "{status}");
+        }
     }
 
     #[tokio::test]

@@ -1,8 +1,9 @@
 //! The few calls the controller makes to the API server, each with a time-out.
 
+use futures::io::{copy_buf, sink};
 use k8s_openapi::api::events::v1::Event;
-use kube::api::{Patch, PatchParams, PostParams};
-use kube::{Api, Client};
+use kube::api::{Patch, PatchParams, PostParams, Request};
+use kube::{Api, Client, Resource};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
 use super::plan::ApprovalPatch;
@@ -61,10 +62,18 @@ impl Cluster {
 
     /// Writes an answer, if this instance leads.
     pub(super) async fn approve(&self, name: &str, patch: &ApprovalPatch<'_>) -> Result<(), ApiError> {
-        let api: Api<CertificateSigningRequest> = Api::all(self.leaders_client.clone());
-        let (name, params, patch) = (segment(name), PatchParams::default(), Patch::Merge(patch));
-        let write = api.patch_subresource("approval", &name, &params, &patch);
-        call_as_leader("writing an answer", &self.leadership, write).await.map(drop)
+        let requests = Request::new(CertificateSigningRequest::url_path(&(), None));
+        let params = PatchParams::default();
+        let request = requests.patch_subresource("approval", &segment(name), &params, &Patch::Merge(patch));
+        let write = async {
+            let request = request.map_err(kube::Error::BuildRequest)?;
+            let written = self.leaders_client.request_stream(request).await?;
+            // What the request is like now, the watch tells. Here it is read so that the connection can be used again,
+            // and no more of it kept than comes at a time; should it break off, the answer is written all the same.
+            let _ = copy_buf(written, &mut sink()).await;
+            Ok(())
+        };
+        call_as_leader("writing an answer", &self.leadership, write).await
     }
 
     /// Sends an Event of this instance alone.

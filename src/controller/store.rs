@@ -182,6 +182,7 @@ impl Store {
             }
         }
         let was_approved = matches!(before, Some(Phase::Approved { .. }));
+        let was_pending = matches!(before, Some(Phase::Pending(_)));
         let phase = match Phase::decided(&csr) {
             Some(decided) => decided,
             None => match before {
@@ -199,7 +200,8 @@ impl Store {
         let change = if was_approved && matches!(phase, Phase::Failed) { Change::SignerFailed } else { Change::None };
         match phase {
             Phase::Pending(_) => self.queue.push(&name),
-            Phase::Approved { .. } | Phase::Denied | Phase::Failed => self.queue.withdraw(&name),
+            Phase::Approved { .. } | Phase::Denied | Phase::Failed if was_pending => self.queue.withdraw(&name),
+            Phase::Approved { .. } | Phase::Denied | Phase::Failed => {}
         }
         self.requests.insert(name, Entry { uid, created, phase });
         change

@@ -1,5 +1,7 @@
+use futures::stream;
 use http::{Request, Response};
-use http_body_util::BodyExt as _;
+use http_body_util::{BodyExt as _, StreamBody};
+use hyper::body::{Bytes, Frame};
 use k8s_openapi::ByteString;
 use kube::Client;
 use kube::client::Body as Content;
@@ -25,6 +27,8 @@ struct Server {
     request: Option<Value>,
     /// Whether an answer is there already when it is written.
     is_written_before: bool,
+    /// Whether what it says breaks off after the status.
+    breaks_off: bool,
     /// The Nodes that were read, and the answers that were sent, in turn.
     seen: Vec<String>,
 }
@@ -76,8 +80,13 @@ impl World {
 
     fn with_policy(policy: &str, known: &[Value], nodes: &[Value], names: &[&str]) -> Self {
         let csr = csr(names);
-        let server =
-            Server { nodes: nodes.to_vec(), request: Some(csr.clone()), is_written_before: false, seen: Vec::new() };
+        let server = Server {
+            nodes: nodes.to_vec(),
+            request: Some(csr.clone()),
+            is_written_before: false,
+            breaks_off: false,
+            seen: Vec::new(),
+        };
         let server = Arc::new(Mutex::new(server));
         let controller = alone(&client(&server), Policy::load(policy.as_bytes()).unwrap());
         let watches = controller.watched.iter().chain(controller.machine_watches.iter());
@@ -127,8 +136,15 @@ fn client(server: &Arc<Mutex<Server>>) -> Client {
         async move {
             let (head, body) = request.into_parts();
             let body = body.collect().await?.to_bytes();
-            let (status, object) = server.lock().answer(head.uri.path(), &body);
-            Ok::<_, BoxError>(Response::builder().status(status).body(Content::from(object.to_string().into_bytes()))?)
+            let mut server = server.lock();
+            let (status, object) = server.answer(head.uri.path(), &body);
+            let part = if server.breaks_off {
+                Err(BoxError::from("it broke off"))
+            } else {
+                Ok(Frame::data(Bytes::from(object.to_string())))
+            };
+            let body = StreamBody::new(stream::iter([part]));
+            Ok::<_, BoxError>(Response::builder().status(status).body(body)?)
         }
     };
     Client::new(tower::service_fn(service), "default")
@@ -249,6 +265,16 @@ async fn only_an_answer_of_its_own_to_this_request_is_told_of_after_a_conflict()
         let is_in_line = store.queue.pop(Instant::now()).is_some();
         assert_eq!(is_in_line, matches!(name, "changed" | "replaced"), "{name}");
     }
+}
+
+#[tokio::test]
+async fn an_answer_is_written_once_the_server_says_so_even_if_nothing_follows() {
+    let own = [node("a", &["a"])];
+    let world = World::new(&own, &own, &["a"]);
+    world.server.lock().breaks_off = true;
+    let (result, seen) = world.settle().await;
+    assert!(result.is_ok() && seen == ["Approved"]);
+    assert!(!world.is_pending() && world.is_approval_counted());
 }
 
 #[tokio::test]
