@@ -114,6 +114,13 @@ impl Cluster {
         Ok(())
     }
 
+    /// Has the API server collect its garbage, which a profile of its heap may ask for.
+    pub async fn collect_garbage(&self) -> Result<()> {
+        let request = http::Request::get("/debug/pprof/heap?gc=1&debug=1").body(Vec::new())?;
+        self.control_plane.client().request_text(request).await?;
+        Ok(())
+    }
+
     /// What the API server has answered since this was asked last.
     pub fn answered(&mut self) -> Result<Vec<Entry>> {
         self.audit.read()

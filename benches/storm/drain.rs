@@ -9,6 +9,7 @@ use tokio::time::sleep;
 use crate::ceiling::{self, Setup, rate};
 use crate::cluster::{Cluster, is_of_controller};
 use crate::harness::audit::Entry;
+use crate::harness::controller::Controller;
 use crate::population::Population;
 use crate::usage::{Usage, until_calm};
 
@@ -37,12 +38,27 @@ pub struct Drain {
     pub waiting: Usage,
     /// As soon as all of it is approved.
     pub drained: Usage,
-    /// When the Events are sent, too, the connections of the drain are closed, and free memory is given back.
-    pub after: Usage,
-    /// When the requests are gone.
-    pub cleared: Usage,
+    /// What becomes of its memory afterwards, where that is looked at.
+    pub rest: Option<Rest>,
     /// What it asked for during the drain.
     pub asked: Asked,
+}
+
+/// After a drain.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Rest {
+    /// When the Events are sent, too, the connections of the drain are closed, and free memory is given back.
+    pub answered: Usage,
+    /// When the requests are gone, and what they took is given back.
+    pub cleared: Usage,
+}
+
+/// Which of the two comes first.
+#[derive(Clone, Copy)]
+pub enum Order {
+    CeilingFirst,
+    DrainFirst,
 }
 
 /// What the program asked the API server for.
@@ -79,20 +95,35 @@ impl Asked {
 }
 
 impl Round {
-    /// Measures both, in turns which of them is first.
+    /// Measures both.
     pub async fn measure(
         cluster: &mut Cluster,
         population: &mut Population,
         setup: Setup,
-        ceiling_first: bool,
+        order: Order,
+        with_rest: bool,
     ) -> Result<Self> {
-        if ceiling_first {
-            let ceiling = ceiling(cluster, population, setup).await?;
-            Ok(Self { ceiling, drain: drain(cluster, population).await? })
-        } else {
-            let drain = drain(cluster, population).await?;
-            Ok(Self { ceiling: ceiling(cluster, population, setup).await?, drain })
+        match order {
+            Order::CeilingFirst => {
+                let ceiling = ceiling(cluster, population, setup).await?;
+                Ok(Self { ceiling, drain: drain(cluster, population, with_rest).await? })
+            }
+            Order::DrainFirst => {
+                let drain = drain(cluster, population, with_rest).await?;
+                Ok(Self { ceiling: ceiling(cluster, population, setup).await?, drain })
+            }
         }
+    }
+}
+
+impl Rest {
+    async fn measure(cluster: &mut Cluster, population: &Population, controller: &mut Controller) -> Result<Self> {
+        cluster.answered_until_quiet().await?;
+        sleep(CALM_AGAIN).await;
+        let answered = Usage::when_idle(controller).await?;
+        population.clear().await?;
+        sleep(CALM_AGAIN).await;
+        Ok(Self { answered, cleared: Usage::when_idle(controller).await? })
     }
 }
 
@@ -104,7 +135,7 @@ async fn ceiling(cluster: &mut Cluster, population: &mut Population, setup: Setu
 }
 
 /// The program stands by while the backlog is filed, and then takes over: it starts with what it knows by then.
-async fn drain(cluster: &mut Cluster, population: &mut Population) -> Result<Drain> {
+async fn drain(cluster: &mut Cluster, population: &mut Population, with_rest: bool) -> Result<Drain> {
     cluster.hold_lease().await?;
     let mut controller = cluster.start_controller()?;
     controller.wait_until_ready().await?;
@@ -116,15 +147,12 @@ async fn drain(cluster: &mut Cluster, population: &mut Population) -> Result<Dra
     cluster.release_lease().await?;
     let entries = cluster.answered_until(backlog.len(), |_| true).await?;
     let drained = Usage::of(&mut controller)?;
-    cluster.answered_until_quiet().await?;
-    sleep(CALM_AGAIN).await;
-    let after = Usage::when_idle(&mut controller).await?;
-    population.clear().await?;
-    let cleared = Usage::when_idle(&mut controller).await?;
+    let rest = if with_rest { Some(Rest::measure(cluster, population, &mut controller).await?) } else { None };
     cluster.stop(controller).await?;
+    population.clear().await?;
     // Taking over takes a read of its own, which comes before.
     let first = entries.iter().filter(|entry| entry.is_answer()).map(|entry| entry.received).min();
     let mut asked = Asked::default();
     asked.add(entries.iter().filter(|entry| Some(entry.received) >= first));
-    Ok(Drain { rate: rate(&entries)?, idle, waiting, drained, after, cleared, asked })
+    Ok(Drain { rate: rate(&entries)?, idle, waiting, drained, rest, asked })
 }
