@@ -13,6 +13,8 @@ use crate::harness::controller::Controller;
 use crate::population::Population;
 use crate::usage::{Usage, until_calm};
 
+/// In how many rounds what memory is left afterwards is looked at, which takes longer.
+const ROUNDS_WITH_REST: usize = 3;
 /// Longer than the program keeps connections that it does not use, and waits until it gives memory back after that.
 const CALM_AGAIN: Duration = Duration::from_secs(22);
 
@@ -54,13 +56,6 @@ pub struct Rest {
     pub cleared: Usage,
 }
 
-/// Which of the two comes first.
-#[derive(Clone, Copy)]
-pub enum Order {
-    CeilingFirst,
-    DrainFirst,
-}
-
 /// What the program asked the API server for.
 #[derive(Default, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -95,23 +90,20 @@ impl Asked {
 }
 
 impl Round {
-    /// Measures both.
+    /// Measures both, in turns which of them is first, and in the first rounds what memory is left, too.
     pub async fn measure(
         cluster: &mut Cluster,
         population: &mut Population,
         setup: Setup,
-        order: Order,
-        with_rest: bool,
+        number: usize,
     ) -> Result<Self> {
-        match order {
-            Order::CeilingFirst => {
-                let ceiling = ceiling(cluster, population, setup).await?;
-                Ok(Self { ceiling, drain: drain(cluster, population, with_rest).await? })
-            }
-            Order::DrainFirst => {
-                let drain = drain(cluster, population, with_rest).await?;
-                Ok(Self { ceiling: ceiling(cluster, population, setup).await?, drain })
-            }
+        let with_rest = number < ROUNDS_WITH_REST;
+        if number.is_multiple_of(2) {
+            let ceiling = ceiling(cluster, population, setup).await?;
+            Ok(Self { ceiling, drain: drain(cluster, population, with_rest).await? })
+        } else {
+            let drain = drain(cluster, population, with_rest).await?;
+            Ok(Self { ceiling: ceiling(cluster, population, setup).await?, drain })
         }
     }
 }

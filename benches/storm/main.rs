@@ -34,15 +34,13 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 
 use cluster::Cluster;
-use drain::{Order, Round};
+use drain::Round;
 use harness::namespace;
 use population::Population;
 
 /// Over how many requests ceiling and drain are measured, in how many rounds.
 const REQUESTS: usize = 50_000;
 const ROUNDS: (usize, usize) = (5, 15);
-/// In how many of them what memory is left afterwards is looked at, too, which takes longer.
-const ROUNDS_WITH_REST: usize = 3;
 
 fn main() -> Result<()> {
     namespace::enter(&[])?;
@@ -74,9 +72,7 @@ async fn run() -> Result<()> {
     let mut rounds = Vec::new();
     for number in 0..REQUESTS.div_ceil(nodes).clamp(ROUNDS.0, ROUNDS.1) {
         say(&format!("round {}: ceiling and drain", number + 1));
-        let order = if number % 2 == 0 { Order::CeilingFirst } else { Order::DrainFirst };
-        let with_rest = number < ROUNDS_WITH_REST;
-        let round = Round::measure(&mut cluster, &mut population, setup, order, with_rest).await?;
+        let round = Round::measure(&mut cluster, &mut population, setup, number).await?;
         say(&format!("bare writers {:.0} /s, the program {:.0} /s", round.ceiling, round.drain.rate));
         rounds.push(round);
     }

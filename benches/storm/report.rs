@@ -155,7 +155,7 @@ impl Report {
         let answered = median(rests().map(|it| mib(it.answered.resident)));
         let cleared = median(rests().map(|it| mib(it.cleared.resident)));
         let in_startup = self.startup.iter().map(|it| it.usage.peak);
-        let in_drain = drains().map(|it| it.rest.as_ref().map_or(it.drained.peak, |rest| rest.cleared.peak));
+        let in_drain = drains().map(|it| it.drained.peak).chain(rests().map(|it| it.cleared.peak));
         let peak = in_drain.chain(in_startup.clone()).max().unwrap_or_default();
         vec![
             plain("RSS: idle, no request", idle, "MiB"),

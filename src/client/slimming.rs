@@ -1,5 +1,5 @@
 //! Every answer about an object that is followed is slimmed on its way, before anybody reads it as text. Only what comes
-//! back of an object that was written stays as it is: nobody keeps that.
+//! back of an object that was written stays as it is: that of a request is passed over, and the ConfigMap is our own.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};

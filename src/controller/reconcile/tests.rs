@@ -78,6 +78,12 @@ impl World {
         Self::with_policy(POLICY, known, nodes, names)
     }
 
+    /// Node `a` asks for a name that it lists, and is known to.
+    fn of_own(policy: &str) -> Self {
+        let own = [node("a", &["a"])];
+        Self::with_policy(policy, &own, &own, &["a"])
+    }
+
     fn with_policy(policy: &str, known: &[Value], nodes: &[Value], names: &[&str]) -> Self {
         let csr = csr(names);
         let server = Server {
@@ -269,8 +275,7 @@ async fn only_an_answer_of_its_own_to_this_request_is_told_of_after_a_conflict()
 
 #[tokio::test]
 async fn an_answer_is_written_once_the_server_says_so_even_if_nothing_follows() {
-    let own = [node("a", &["a"])];
-    let world = World::new(&own, &own, &["a"]);
+    let world = World::of_own(POLICY);
     world.server.lock().breaks_off = true;
     let (result, seen) = world.settle().await;
     assert!(result.is_ok() && seen == ["Approved"]);
@@ -279,8 +284,7 @@ async fn an_answer_is_written_once_the_server_says_so_even_if_nothing_follows() 
 
 #[tokio::test]
 async fn who_does_not_lead_reads_requests_and_answers_none() {
-    let own = [node("a", &["a"])];
-    let world = World::new(&own, &own, &["a"]);
+    let world = World::of_own(POLICY);
     world.controller.reconcile(&world.request.name).await;
     let is_read = world.controller.store.lock().pending(&world.request).map(|it| matches!(it.body, Body::Read(_)));
     assert_eq!((is_read, world.server.lock().seen.len()), (Some(true), 0));
@@ -291,16 +295,14 @@ async fn who_does_not_lead_reads_requests_and_answers_none() {
 
 #[tokio::test]
 async fn in_audit_mode_nothing_is_written() {
-    let own = [node("a", &["a"])];
-    let world = World::with_policy(&POLICY.replace("rules", "mode: audit, rules"), &own, &own, &["a"]);
+    let world = World::of_own(&POLICY.replace("rules", "mode: audit, rules"));
     assert_eq!(world.settle().await.1, [""; 0]);
     assert!(world.is_pending() && !world.is_approval_counted());
 }
 
 #[tokio::test]
 async fn an_answer_repeats_the_conditions_that_others_have_written() {
-    let own = [node("a", &["a"])];
-    let world = World::new(&own, &own, &["a"]);
+    let world = World::of_own(POLICY);
     let mut csr = csr(&["a"]);
     csr["metadata"]["resourceVersion"] = "2".into();
     csr["status"] = json!({"conditions": [{"type": "Example", "status": "True"}]});
@@ -311,8 +313,7 @@ async fn an_answer_repeats_the_conditions_that_others_have_written() {
 
 #[tokio::test]
 async fn a_request_is_denied_when_the_node_has_filed_a_newer_one() {
-    let own = [node("a", &["a"])];
-    let world = World::new(&own, &own, &["a"]);
+    let world = World::of_own(POLICY);
     let mut newer = csr(&["a"]);
     newer["metadata"] = json!({
         "name": "csr-b", "uid": "2", "resourceVersion": "1", "creationTimestamp": "2026-01-01T00:00:01Z",
@@ -323,8 +324,7 @@ async fn a_request_is_denied_when_the_node_has_filed_a_newer_one() {
 
 #[tokio::test]
 async fn nothing_is_approved_for_who_has_spent_its_approvals() {
-    let own = [node("a", &["a"])];
-    let world = World::new(&own, &own, &["a"]);
+    let world = World::of_own(POLICY);
     for _ in 0..1000 {
         world.controller.store.lock().spend(&"a".parse().unwrap(), 60, Timestamp::now());
     }
@@ -334,14 +334,13 @@ async fn nothing_is_approved_for_who_has_spent_its_approvals() {
 
 #[tokio::test]
 async fn nothing_is_approved_on_what_a_broken_watch_has_brought() {
-    let own = [node("a", &["a"])];
     let by_machine = POLICY.replace("[node]", "[machine]");
     let machine = json!({
         "metadata": {"name": "m"},
         "status": {"nodeRef": {"name": "a"}, "addresses": [{"type": "Hostname", "address": "a"}]},
     });
     for (policy, name) in [(POLICY, "nodes"), (&by_machine, "machines")] {
-        let world = World::with_policy(policy, &own, &own, &["a"]);
+        let world = World::of_own(policy);
         let machine = MachineRecord::read(&serde_json::from_value(machine.clone()).unwrap());
         world.controller.store.lock().apply_machine("m", machine);
         let set = |health: Health| {
