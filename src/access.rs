@@ -113,6 +113,7 @@ const MACHINES: [[Permission<'static>; 2]; 3] = [
 
 /// Needed where answers are written (upstream: the admission plugin CertificateApproval).
 const WRITE: &[Permission<'static>] = &[
+    Permission { subresource: Some("approval"), ..Permission::new("update", CERTIFICATES, REQUESTS) },
     Permission { subresource: Some("approval"), ..Permission::new("patch", CERTIFICATES, REQUESTS) },
     Permission { name: Some(KUBELET_SERVING), ..Permission::new("approve", CERTIFICATES, "signers") },
 ];

@@ -8,7 +8,7 @@ use serde::Serialize;
 use tokio::task::JoinSet;
 
 use crate::cluster::Cluster;
-use crate::connection::{Approval, Connection, until_ended};
+use crate::connection::{Approval, Connection, Form, until_ended};
 use crate::harness::audit::Entry;
 use crate::population::{Filed, Population};
 use crate::statistics::{float, median};
@@ -34,7 +34,7 @@ pub async fn best_setup(cluster: &mut Cluster, population: &mut Population) -> R
     for _ in 0..TRIALS {
         for (writers, rates) in &mut rates {
             let filed = population.file(TRIED).await?;
-            rates.push(measure(cluster, &filed, *writers).await?);
+            rates.push(measure(cluster, &filed, *writers, Form::Patch).await?);
         }
         population.clear().await?;
     }
@@ -44,10 +44,10 @@ pub async fn best_setup(cluster: &mut Cluster, population: &mut Population) -> R
 }
 
 /// Approves a backlog, and gives how many approvals a second that were.
-pub async fn measure(cluster: &mut Cluster, backlog: &[Filed], writers: usize) -> Result<f64> {
+pub async fn measure(cluster: &mut Cluster, backlog: &[Filed], writers: usize, form: Form) -> Result<f64> {
     until_calm(cluster).await?;
     cluster.answered()?;
-    let approvals: Arc<[Approval]> = backlog.iter().map(Approval::of).collect();
+    let approvals: Arc<[Approval]> = backlog.iter().map(|filed| Approval::of(filed, form)).collect();
     let next = Arc::new(AtomicUsize::new(0));
     let connections = Connection::open_all(cluster, writers).await?;
     let mut workers = JoinSet::new();

@@ -181,7 +181,7 @@ fn audit_policy() -> serde_json::Value {
 fn bare_rules() -> Result<Vec<k8s_openapi::api::rbac::v1::PolicyRule>> {
     let (csr, signers) = ("certificates.k8s.io", [SIGNER, OTHER_SIGNER]);
     let rules = account::rules(json!([
-        {"apiGroups": [csr], "resources": ["certificatesigningrequests/approval"], "verbs": ["patch"]},
+        {"apiGroups": [csr], "resources": ["certificatesigningrequests/approval"], "verbs": ["patch", "update"]},
         {"apiGroups": [csr], "resources": ["signers"], "resourceNames": signers, "verbs": ["approve"]},
         {"apiGroups": [csr], "resources": ["certificatesigningrequests"], "verbs": ["list"]},
         {"apiGroups": [""], "resources": ["nodes", "configmaps"], "verbs": ["list"]},

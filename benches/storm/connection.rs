@@ -21,23 +21,34 @@ pub struct Connection {
     authorization: HeaderValue,
 }
 
+/// How the bare worker writes approvals.
+#[derive(Clone, Copy)]
+pub enum Form {
+    /// As a merge patch.
+    Patch,
+    /// As the program does: the whole object, with nothing in it but what an answer changes.
+    Whole,
+}
+
 /// The write of an approval, ready to be sent.
 pub struct Approval {
+    form: Form,
     path: String,
     body: Bytes,
 }
 
 impl Approval {
-    /// The same patch as the program's, with a message as long as that of its.
-    pub fn of(filed: &Filed) -> Self {
+    /// With a message as long as that of the program's.
+    pub fn of(filed: &Filed, form: Form) -> Self {
         let body = json!({
-            "metadata": {"resourceVersion": filed.resource_version},
+            "apiVersion": "certificates.k8s.io/v1", "kind": "CertificateSigningRequest",
+            "metadata": {"name": filed.name, "uid": filed.uid, "resourceVersion": filed.resource_version},
             "status": {"conditions": [{
                 "type": "Approved", "status": "True", "reason": "AutoApproved", "message": "m".repeat(200),
             }]},
         });
         let path = format!("/apis/certificates.k8s.io/v1/certificatesigningrequests/{}/approval", filed.name);
-        Self { path, body: body.to_string().into() }
+        Self { form, path, body: body.to_string().into() }
     }
 }
 
@@ -64,8 +75,12 @@ impl Connection {
 
     /// Writes an approval, and waits for the answer.
     pub async fn approve(&mut self, approval: &Approval) -> Result<()> {
-        let content = HeaderValue::from_static("application/merge-patch+json");
-        let mut answer = self.send(Method::PATCH, &approval.path, approval.body.clone(), Some(content)).await?;
+        let (method, content) = match approval.form {
+            Form::Patch => (Method::PATCH, "application/merge-patch+json"),
+            Form::Whole => (Method::PUT, "application/json"),
+        };
+        let content = HeaderValue::from_static(content);
+        let mut answer = self.send(method, &approval.path, approval.body.clone(), Some(content)).await?;
         while let Some(frame) = answer.body_mut().frame().await {
             frame?;
         }

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use serde::Serialize;
 use tokio::time::sleep;
 
 use crate::ceiling::{self, Setup, rate};
 use crate::cluster::{Cluster, is_of_controller};
+use crate::connection::Form;
 use crate::harness::audit::Entry;
 use crate::harness::controller::Controller;
 use crate::population::Population;
@@ -18,12 +19,14 @@ const ROUNDS_WITH_REST: usize = 3;
 /// Longer than the program keeps connections that it does not use, and waits until it gives memory back after that.
 const CALM_AGAIN: Duration = Duration::from_secs(22);
 
-/// One backlog for the bare workers, and one for the program.
+/// A backlog each for the bare workers, in either form, and for the program.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Round {
     /// Approvals a second, by the bare workers.
     pub ceiling: f64,
+    /// The same with the program's own form of write.
+    pub ceiling_of_whole: f64,
     /// What became of the program's.
     pub drain: Drain,
 }
@@ -90,21 +93,23 @@ impl Asked {
 }
 
 impl Round {
-    /// Measures both, in turns which of them is first, and in the first rounds what memory is left, too.
+    /// Measures all three, in turns which of them is first, and in the first rounds what memory is left, too.
     pub async fn measure(
         cluster: &mut Cluster,
         population: &mut Population,
         setup: Setup,
         number: usize,
     ) -> Result<Self> {
-        let with_rest = number < ROUNDS_WITH_REST;
-        if number.is_multiple_of(2) {
-            let ceiling = ceiling(cluster, population, setup).await?;
-            Ok(Self { ceiling, drain: drain(cluster, population, with_rest).await? })
-        } else {
-            let drain = drain(cluster, population, with_rest).await?;
-            Ok(Self { ceiling: ceiling(cluster, population, setup).await?, drain })
+        let (mut ceilings, mut drained) = ([0.0; 2], None);
+        for turn in 0..3 {
+            match (number + turn) % 3 {
+                0 => ceilings[0] = ceiling(cluster, population, setup, Form::Patch).await?,
+                1 => ceilings[1] = ceiling(cluster, population, setup, Form::Whole).await?,
+                _ => drained = Some(drain(cluster, population, number < ROUNDS_WITH_REST).await?),
+            }
         }
+        let [ceiling, ceiling_of_whole] = ceilings;
+        Ok(Self { ceiling, ceiling_of_whole, drain: drained.context("no turn of the program's")? })
     }
 }
 
@@ -119,9 +124,9 @@ impl Rest {
     }
 }
 
-async fn ceiling(cluster: &mut Cluster, population: &mut Population, setup: Setup) -> Result<f64> {
+async fn ceiling(cluster: &mut Cluster, population: &mut Population, setup: Setup, form: Form) -> Result<f64> {
     let backlog = population.file(population.nodes()).await?;
-    let ceiling = ceiling::measure(cluster, &backlog, setup.writers).await?;
+    let ceiling = ceiling::measure(cluster, &backlog, setup.writers, form).await?;
     population.clear().await?;
     Ok(ceiling)
 }

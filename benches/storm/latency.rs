@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
 use crate::cluster::{Cluster, OTHER_SIGNER};
-use crate::connection::{Approval, Connection, until_ended};
+use crate::connection::{Approval, Connection, Form, until_ended};
 use crate::drain::Asked;
 use crate::harness::audit::{self, Entry};
 use crate::harness::controller::Controller;
@@ -215,7 +215,7 @@ async fn file_and_approve(
             for (due, ready) in share {
                 sleep_until(due).await;
                 let filed = ready.file(&admin).await?;
-                connection.approve(&Approval::of(&filed)).await?;
+                connection.approve(&Approval::of(&filed, Form::Patch)).await?;
             }
             anyhow::Ok(())
         });

@@ -71,9 +71,12 @@ async fn run() -> Result<()> {
     let setup = ceiling::best_setup(&mut cluster, &mut population).await?;
     let mut rounds = Vec::new();
     for number in 0..REQUESTS.div_ceil(nodes).clamp(ROUNDS.0, ROUNDS.1) {
-        say(&format!("round {}: ceiling and drain", number + 1));
+        say(&format!("round {}: ceilings and drain", number + 1));
         let round = Round::measure(&mut cluster, &mut population, setup, number).await?;
-        say(&format!("bare writers {:.0} /s, the program {:.0} /s", round.ceiling, round.drain.rate));
+        say(&format!(
+            "bare writers {:.0} /s, in the program's own form {:.0} /s, the program {:.0} /s",
+            round.ceiling, round.ceiling_of_whole, round.drain.rate
+        ));
         rounds.push(round);
     }
     say("filing at an even pace");

@@ -35,6 +35,7 @@ pub struct Ready {
 /// A request as the API server has taken it.
 pub struct Filed {
     pub name: String,
+    pub uid: String,
     pub resource_version: String,
 }
 
@@ -125,6 +126,7 @@ impl Ready {
     pub async fn file(&self, admin: &Client) -> Result<Filed> {
         let object = submit_as_node(admin, &self.node, &self.object).await?;
         let resource_version = object.resource_version().context("a request without resourceVersion")?;
-        Ok(Filed { name: object.name_any(), resource_version })
+        let uid = object.uid().context("a request without uid")?;
+        Ok(Filed { name: object.name_any(), uid, resource_version })
     }
 }

@@ -92,8 +92,14 @@ impl Report {
         let rounds = || self.rounds.iter();
         vec![
             plain("ceiling: bare approval writes", median(rounds().map(|it| it.ceiling)), "/s"),
+            plain("the same in the program's own form", median(rounds().map(|it| it.ceiling_of_whole)), "/s"),
             plain("drain of a backlog", median(rounds().map(|it| it.drain.rate)), "/s"),
             judged("drain ÷ ceiling", median(rounds().map(|it| it.drain.rate / it.ceiling)), "×", Target::AtLeast(0.9)),
+            plain(
+                "drain ÷ the same in its own form",
+                median(rounds().map(|it| it.drain.rate / it.ceiling_of_whole)),
+                "×",
+            ),
         ]
     }
 

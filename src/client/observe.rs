@@ -102,7 +102,7 @@ impl Operation {
             (&Method::GET, "nodes", _) => ("get_node", None),
             (&Method::GET, "certificatesigningrequests", _) => ("get_request", None),
             (&Method::GET, _, last) if plural(last).is_some() => ("list", None),
-            (&Method::PATCH, _, "approval") => ("write_approval", None),
+            (&Method::PUT | &Method::PATCH, _, "approval") => ("write_approval", None),
             (&Method::POST, _, "events") => ("create_event", None),
             (&Method::POST, _, "selfsubjectaccessreviews") => ("review_access", None),
             (_, "leases", _) | (&Method::POST, _, "leases") => ("lease", None),

@@ -6,7 +6,7 @@ use kube::api::{Patch, PatchParams, PostParams, Request};
 use kube::{Api, Client, Resource};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
-use super::plan::ApprovalPatch;
+use super::approval::{Approval, Form};
 use crate::api::{CertificateSigningRequest, Node};
 use crate::client::get_opt;
 pub(super) use crate::client::{ApiError, call};
@@ -61,13 +61,20 @@ impl Cluster {
     }
 
     /// Writes an answer, if this instance leads.
-    pub(super) async fn approve(&self, name: &str, patch: &ApprovalPatch<'_>) -> Result<(), ApiError> {
+    pub(super) async fn approve(&self, name: &str, approval: &Approval<'_>) -> Result<(), ApiError> {
         let requests = Request::new(CertificateSigningRequest::url_path(&(), None));
-        let params = PatchParams::default();
-        let request = requests.patch_subresource("approval", &segment(name), &params, &Patch::Merge(patch));
+        let name = segment(name);
+        let request = match approval.form {
+            Form::Whole => serde_json::to_vec(approval).map_err(kube::Error::SerdeError).and_then(|text| {
+                let request = requests.replace_subresource("approval", &name, &PostParams::default(), text);
+                request.map_err(kube::Error::BuildRequest)
+            }),
+            Form::Patch => requests
+                .patch_subresource("approval", &name, &PatchParams::default(), &Patch::Merge(approval))
+                .map_err(kube::Error::BuildRequest),
+        };
         let write = async {
-            let request = request.map_err(kube::Error::BuildRequest)?;
-            let written = self.leaders_client.request_stream(request).await?;
+            let written = self.leaders_client.request_stream(request?).await?;
             // What the request is like now, the watch tells. Here it is read so that the connection can be used again,
             // and no more of it kept than comes at a time; should it break off, the answer is written all the same.
             let _ = copy_buf(written, &mut sink()).await;

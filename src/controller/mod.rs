@@ -2,12 +2,14 @@
 //!
 //! [`Controller::run`] keeps a few workers on a queue in which nodes take turns (`queue`). A worker reads the
 //! request, asks the decision on what the `store` knows, reads a Node afresh where the answer rests on it, turns the
-//! verdict into a `plan` and performs that. Everything else that happens (`follow`, `reload`) only puts requests in
-//! line again. Of several instances all follow the cluster and read requests, and one decides and writes (`lead`).
+//! verdict into a `plan` and performs that, by an `approval` where there is an answer to write. Everything else that
+//! happens (`follow`, `reload`) only puts requests in line again. Of several instances all follow the cluster and read
+//! requests, and one decides and writes (`lead`).
 
 #[cfg(test)]
 mod any_order;
 mod api;
+mod approval;
 mod dns;
 mod event;
 mod follow;

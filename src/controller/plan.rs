@@ -2,9 +2,6 @@
 
 use std::time::Duration;
 
-use serde::Serialize;
-
-use crate::api::Condition;
 use crate::identity::Contest;
 use crate::policy::{Evaluation, Mode, Policy, Rule};
 use crate::san::NodeName;
@@ -170,42 +167,6 @@ impl Source<'_> {
     }
 }
 
-/// The merge patch (RFC 7396) that writes an answer. It names the uid and the resourceVersion that were judged, so that
-/// the API server refuses it as a conflict when anything has changed since, or it is another request of the same name;
-/// and it repeats the conditions that exist, since a merge patch replaces a list as a whole.
-#[derive(Debug, Serialize)]
-pub(super) struct ApprovalPatch<'a> {
-    metadata: PatchMetadata<'a>,
-    status: PatchStatus,
-}
-
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct PatchMetadata<'a> {
-    uid: &'a str,
-    resource_version: &'a str,
-}
-
-#[derive(Debug, Serialize)]
-struct PatchStatus {
-    conditions: Vec<Condition>,
-}
-
-impl<'a> ApprovalPatch<'a> {
-    pub(super) fn new(answer: &Answer, uid: &'a str, resource_version: &'a str, existing: &[Condition]) -> Self {
-        let mut conditions = existing.to_vec();
-        conditions.push(Condition {
-            type_: answer.decision.condition_type().to_owned(),
-            status: "True".to_owned(),
-            reason: (*answer.reasons.first()).to_owned(),
-            message: answer.message.clone(),
-            last_update_time: None,
-            last_transition_time: None,
-        });
-        Self { metadata: PatchMetadata { uid, resource_version }, status: PatchStatus { conditions } }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -247,23 +208,5 @@ mod tests {
             "{}",
             answer.message
         );
-    }
-
-    #[test]
-    fn the_patch_keeps_foreign_conditions_and_names_what_was_judged() {
-        let policy = policy("enforce");
-        let evaluation = denied(&policy, vec![DenyReason::BadSignature]);
-        let Plan::Write(answer) = plan(&evaluation, &policy) else { panic!() };
-        let foreign =
-            serde_json::json!({"type": "Example", "status": "True", "reason": "Mine", "lastUpdateTime": null});
-        let foreign: Condition = serde_json::from_value(foreign).unwrap();
-        let patch = serde_json::to_value(ApprovalPatch::new(&answer, "u-1", "42", &[foreign])).unwrap();
-        assert_eq!(patch["metadata"], serde_json::json!({"uid": "u-1", "resourceVersion": "42"}));
-        assert_eq!(
-            patch["status"]["conditions"][0],
-            serde_json::json!({"type": "Example", "status": "True", "reason": "Mine"})
-        );
-        assert_eq!(patch["status"]["conditions"][1]["type"], "Denied");
-        assert_eq!(patch["status"]["conditions"][1]["reason"], "BadSignature");
     }
 }

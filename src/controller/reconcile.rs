@@ -7,9 +7,10 @@ use jiff::Timestamp;
 use thiserror::Error;
 
 use super::api::ApiError;
+use super::approval::Approval;
 use super::event::{Occurrence, Regarding};
 use super::journal::Journal;
-use super::plan::{Answer, ApprovalPatch, Decision, Plan, Waiting, plan};
+use super::plan::{Answer, Decision, Plan, Waiting, plan};
 use super::store::{Body, Pending, RequestId};
 use super::{Controller, RELOOK};
 use crate::identity::{NodeRecord, Nodes};
@@ -168,9 +169,7 @@ impl Controller {
     }
 
     async fn write(&self, request: &RequestId, decided: &Decided, answer: &Answer) -> Result<(), ReconcileError> {
-        let pending = &decided.pending;
-        let patch = ApprovalPatch::new(answer, &request.uid, &pending.resource_version, &pending.conditions);
-        match self.cluster.approve(&request.name, &patch).await {
+        match self.cluster.approve(&request.name, &Approval::new(answer, request, &decided.pending)).await {
             Ok(()) => self.written(request, decided, answer),
             Err(error) if error.is_not_found() => self.store.lock().remove_request(request),
             Err(error) if error.is_conflict() => self.look_again(request, decided, answer).await?,

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
+use super::approval::Given;
 use super::queue::Queue;
 use crate::api::{CertificateSigningRequest, Condition, KUBELET_SERVING, RequestSpec};
 use crate::gather::Surroundings;
@@ -94,6 +95,8 @@ enum Phase {
 pub(super) struct Pending {
     /// The version that was seen last, which an answer has to name.
     pub(super) resource_version: String,
+    /// What else an answer has to leave as it is.
+    pub(super) given: Given,
     /// Conditions of foreign types, which an answer has to repeat.
     pub(super) conditions: Vec<Condition>,
     /// What it asks for.
@@ -105,7 +108,7 @@ pub(super) struct Pending {
     /// Whether it was found to have to wait since [`Store::await_pending`].
     settled: bool,
     /// How often in a row the API failed for it.
-    failures: u32,
+    pub(super) failures: u32,
     /// What DNS said of its names, and when.
     resolved: Resolved,
 }
@@ -190,6 +193,7 @@ impl Store {
                 Some(Phase::Approved { .. } | Phase::Denied | Phase::Failed) => return Change::None,
                 Some(Phase::Pending(pending)) => {
                     pending.resource_version = version;
+                    pending.given = Given::of(&csr.metadata);
                     pending.conditions = csr.status.conditions;
                     self.queue.push(&name);
                     return Change::None;
@@ -438,11 +442,12 @@ impl Pending {
         }
     }
 
-    fn new(csr: CertificateSigningRequest, resource_version: String, seen: Option<Instant>) -> Self {
-        let CertificateSigningRequest { mut spec, status, .. } = csr;
+    pub(super) fn new(csr: CertificateSigningRequest, resource_version: String, seen: Option<Instant>) -> Self {
+        let CertificateSigningRequest { metadata, mut spec, status } = csr;
         spec.shrink();
         Self {
             resource_version,
+            given: Given::of(&metadata),
             conditions: status.conditions,
             body: Body::Unread(Arc::new(spec)),
             seen,

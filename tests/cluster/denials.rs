@@ -2,10 +2,12 @@
 
 use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
+use k8s_openapi::api::core::v1::Node;
 use kube::api::PostParams;
 use kube::{Api, ResourceExt};
 use libtest_mimic::Trial;
 use rcgen::SanType;
+use serde_json::{from_value, json};
 
 use crate::fixture::{Cluster, SOON, shared};
 use crate::harness::kubeconfig::{self, Credentials};
@@ -26,6 +28,7 @@ pub fn trials() -> Vec<Trial> {
         shared("denials::leaves_decided_requests_alone", leaves_decided_alone),
         shared("denials::answers_requests_of_any_name", answers_any_name),
         shared("denials::leaves_requests_with_endless_names_alone", leaves_endless_names_alone),
+        shared("denials::leaves_all_else_of_a_request_as_it_was", leaves_all_else),
         shared("denials::denies_superseded_requests_and_approves_the_newest", prunes_superseded),
         shared("denials::tells_what_it_did_in_events_and_metrics", tells),
     ]
@@ -221,6 +224,39 @@ async fn answers_any_name(cluster: &Cluster) -> Result<()> {
         })
         .await?;
         ensure!(approval::condition(&decided, "Approved").is_some(), "{name:?}: {:?}", decided.status);
+    }
+    Ok(())
+}
+
+/// What a requestor has written into the metadata is there after the answer, and so is who wrote what.
+async fn leaves_all_else(cluster: &Cluster) -> Result<()> {
+    cluster.node("metadata-1", &["metadata-1"]).await?;
+    let node = Api::<Node>::all(cluster.admin()).get("metadata-1").await?;
+    let owners = json!([{"apiVersion": "v1", "kind": "Node", "name": "metadata-1", "uid": node.uid()}]);
+    let requests: Api<CertificateSigningRequest> = Api::all(cluster.control_plane.client_of_node("metadata-1").await?);
+    for metadata in [
+        json!({"generateName": "csr-"}),
+        json!({"name": "metadata-1-named"}),
+        json!({"name": "metadata-1-renamed", "generateName": "csr-"}),
+        json!({"generateName": "csr-", "labels": {"example.com/a": "b"}}),
+        json!({"generateName": "csr-", "annotations": {"example.com/a": "b"}}),
+        json!({"generateName": "csr-", "ownerReferences": owners}),
+        json!({"generateName": "csr-", "finalizers": ["example.com/stays"]}),
+    ] {
+        let mut request = Request::of_node("metadata-1").dns("metadata-1")?.object()?;
+        request.metadata = from_value(metadata)?;
+        let before = requests.create(&PostParams::default(), &request).await?;
+        cluster.answer(&before.name_any()).await?.ensure_approved()?;
+        let after = approval::wait_issued(&cluster.admin(), &before.name_any(), SOON).await?;
+        let left = |csr: &CertificateSigningRequest| {
+            let mut metadata = csr.metadata.clone();
+            (metadata.managed_fields, metadata.resource_version) = (None, None);
+            (metadata, csr.spec.clone())
+        };
+        ensure!(left(&before) == left(&after), "{before:#?} became {after:#?}");
+        let fields = after.metadata.managed_fields.unwrap_or_default();
+        let is_left = before.metadata.managed_fields.iter().flatten().all(|it| fields.contains(it));
+        ensure!(is_left, "{:#?} became {fields:#?}", before.metadata.managed_fields);
     }
     Ok(())
 }

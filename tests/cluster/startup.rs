@@ -113,6 +113,7 @@ async fn no_permissions(cluster: &Cluster) -> Result<()> {
     let said = refused(&[flags[0], flags[1], flags[2], "--lease=countersign/blue"]).await?;
     for missing in [
         "watch certificatesigningrequests in certificates.k8s.io",
+        "update certificatesigningrequests/approval",
         "patch certificatesigningrequests/approval",
         "approve signers in certificates.k8s.io named kubernetes.io/kubelet-serving",
         "create leases in coordination.k8s.io of namespace countersign",

@@ -29,7 +29,7 @@ pub async fn of_controller(control_plane: &ControlPlane) -> Result<PathBuf> {
 pub fn controller_rules() -> Result<Vec<PolicyRule>> {
     rules(json!([
         {"apiGroups": ["certificates.k8s.io"], "resources": ["certificatesigningrequests"], "verbs": ["get", "list", "watch"]},
-        {"apiGroups": ["certificates.k8s.io"], "resources": ["certificatesigningrequests/approval"], "verbs": ["patch"]},
+        {"apiGroups": ["certificates.k8s.io"], "resources": ["certificatesigningrequests/approval"], "verbs": ["patch", "update"]},
         {
             "apiGroups": ["certificates.k8s.io"], "resources": ["signers"], "resourceNames": ["kubernetes.io/kubelet-serving"],
             "verbs": ["approve"]

@@ -1,5 +1,5 @@
 use futures::stream;
-use http::{Request, Response};
+use http::{Method, Request, Response};
 use http_body_util::{BodyExt as _, StreamBody};
 use hyper::body::{Bytes, Frame};
 use k8s_openapi::ByteString;
@@ -27,6 +27,8 @@ struct Server {
     request: Option<Value>,
     /// Whether an answer is there already when it is written.
     is_written_before: bool,
+    /// Whether it takes patches alone.
+    takes_patches: bool,
     /// Whether what it says breaks off after the status.
     breaks_off: bool,
     /// The Nodes that were read, and the answers that were sent, in turn.
@@ -34,7 +36,7 @@ struct Server {
 }
 
 impl Server {
-    fn answer(&mut self, path: &str, body: &[u8]) -> (u16, Value) {
+    fn answer(&mut self, method: &Method, path: &str, body: &[u8]) -> (u16, Value) {
         let failure = |code: u16, reason: &str| {
             (code, json!({"kind": "Status", "status": "Failure", "message": "", "code": code, "reason": reason}))
         };
@@ -43,6 +45,7 @@ impl Server {
                 self.seen.push(name.to_owned());
                 self.nodes.iter().find(|node| node["metadata"]["name"] == name).cloned()
             }
+            (_, "approval") if method == Method::PUT && self.takes_patches => return failure(500, "InternalError"),
             (_, "approval") => {
                 let sent: Value = serde_json::from_slice(body).unwrap();
                 let conditions = &sent["status"]["conditions"];
@@ -90,6 +93,7 @@ impl World {
             nodes: nodes.to_vec(),
             request: Some(csr.clone()),
             is_written_before: false,
+            takes_patches: false,
             breaks_off: false,
             seen: Vec::new(),
         };
@@ -143,7 +147,7 @@ fn client(server: &Arc<Mutex<Server>>) -> Client {
             let (head, body) = request.into_parts();
             let body = body.collect().await?.to_bytes();
             let mut server = server.lock();
-            let (status, object) = server.answer(head.uri.path(), &body);
+            let (status, object) = server.answer(&head.method, head.uri.path(), &body);
             let part = if server.breaks_off {
                 Err(BoxError::from("it broke off"))
             } else {
@@ -279,6 +283,18 @@ async fn an_answer_is_written_once_the_server_says_so_even_if_nothing_follows() 
     world.server.lock().breaks_off = true;
     let (result, seen) = world.settle().await;
     assert!(result.is_ok() && seen == ["Approved"]);
+    assert!(!world.is_pending() && world.is_approval_counted());
+}
+
+#[tokio::test]
+async fn what_is_not_taken_as_a_whole_is_patched_the_next_time() {
+    let world = World::of_own(POLICY);
+    world.controller.took_over.send_replace(true);
+    world.server.lock().takes_patches = true;
+    for seen in [&[][..], &["Approved"]] {
+        world.controller.reconcile(&world.request.name).await;
+        assert_eq!(world.server.lock().seen, seen);
+    }
     assert!(!world.is_pending() && world.is_approval_counted());
 }
 

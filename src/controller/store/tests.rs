@@ -137,13 +137,16 @@ fn at(version: &str, conditions: &[&str]) -> CertificateSigningRequest {
 }
 
 #[test]
-fn an_answer_names_the_version_and_repeats_the_conditions_that_were_seen_last() {
+fn an_answer_is_to_the_version_that_was_seen_last() {
     let mut store = store();
     store.apply_request(at("1", &[]), None);
-    store.apply_request(at("2", &["Example"]), None);
+    let mut csr = at("2", &["Example"]);
+    csr.metadata.finalizers = Some(Vec::new());
+    store.apply_request(csr, None);
     let pending = store.pending(&store.named(&"csr-a".into()).unwrap()).unwrap();
     let conditions: Vec<&str> = pending.conditions.iter().map(|it| it.type_.as_str()).collect();
     assert_eq!((pending.resource_version.as_str(), &conditions[..]), ("2", &["Example"][..]));
+    assert_eq!(pending.given, Given::More);
 }
 
 #[test]

@@ -133,7 +133,7 @@ fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error>
     Option::<Cow<'de, str>>::deserialize(deserializer).map(|text| text.is_some_and(|text| !text.is_empty()))
 }
 
-/// One condition of a CertificateSigningRequest, whole, since a merge patch has to send back those that exist.
+/// One condition of a CertificateSigningRequest, whole, since an answer has to send back those that exist.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Condition {
