@@ -5,9 +5,6 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use k8s_openapi::api::coordination::v1::Lease;
-use kube::Api;
-use kube::api::{Patch, PatchParams};
 use serde_json::json;
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
@@ -17,7 +14,7 @@ use crate::harness::components::API_PORT;
 use crate::harness::control_plane::{ControlPlane, Options};
 use crate::harness::controller::{self, Controller};
 use crate::harness::requests::SIGNER;
-use crate::harness::{account, namespace};
+use crate::harness::{account, lease, namespace};
 
 /// The account of the bare worker.
 const BARE: &str = "bare";
@@ -95,23 +92,12 @@ impl Cluster {
 
     /// Takes the Lease, so that the program stands by: it knows everything and answers nothing.
     pub async fn hold_lease(&self) -> Result<()> {
-        self.set_holder("storm").await
+        lease::hold(&self.control_plane.client()).await
     }
 
     /// Gives up the Lease, so that the program takes over.
     pub async fn release_lease(&self) -> Result<()> {
-        self.set_holder("").await
-    }
-
-    async fn set_holder(&self, holder: &str) -> Result<()> {
-        let leases: Api<Lease> = Api::namespaced(self.control_plane.client(), account::NAMESPACE);
-        let lease = json!({
-            "apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": "countersign"},
-            "spec": {"holderIdentity": holder, "leaseDurationSeconds": 24 * 3600},
-        });
-        let params = PatchParams::apply("storm").force();
-        leases.patch("countersign", &params, &Patch::Apply(lease)).await?;
-        Ok(())
+        lease::release(&self.control_plane.client()).await
     }
 
     /// Has the API server collect its garbage, which a profile of its heap may ask for.

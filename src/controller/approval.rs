@@ -135,7 +135,7 @@ mod tests {
         csr["metadata"].as_object_mut().unwrap().extend(metadata.as_object().unwrap().clone());
         let csr: CertificateSigningRequest = from_value(csr).unwrap();
         let request = RequestId::of(&csr).unwrap();
-        let mut pending = Pending::new(csr, "42".to_owned(), None);
+        let mut pending = Pending::new(csr, "42".to_owned(), None, None);
         pending.failures = failures;
         let reasons = NonEmpty::one("BadSignature");
         let answer = Answer { decision: Decision::Denied, reasons, message: "why".to_owned() };

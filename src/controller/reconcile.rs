@@ -13,6 +13,7 @@ use super::journal::Journal;
 use super::plan::{Answer, Decision, Plan, Waiting, plan};
 use super::store::{Body, Pending, RequestId};
 use super::{Controller, RELOOK};
+use crate::api::CertificateSigningRequest;
 use crate::identity::{NodeRecord, Nodes};
 use crate::policy::{Facts, Rule, evaluate};
 use crate::quote::Quoted;
@@ -88,6 +89,21 @@ impl Controller {
     }
 
     async fn settle(self: &Arc<Self>, request: &RequestId) -> Result<(), ReconcileError> {
+        if !self.store.lock().is_left(request) {
+            return self.settle_kept(request).await;
+        }
+        // There was no room for it when it came.
+        if let Some(csr) = self.read_afresh(request).await? {
+            let mut store = self.store.lock();
+            let change = store.keep_for_its_turn(request, csr);
+            self.request_changed(&store, change);
+        }
+        let settled = self.settle_kept(request).await;
+        self.store.lock().leave(request);
+        settled
+    }
+
+    async fn settle_kept(self: &Arc<Self>, request: &RequestId) -> Result<(), ReconcileError> {
         self.read(request);
         let mut fresh: Vec<(NodeName, Option<NodeRecord>)> = Vec::new();
         let decided = loop {
@@ -124,7 +140,7 @@ impl Controller {
     fn read(&self, request: &RequestId) {
         let spec = match self.store.lock().pending(request).map(|pending| &pending.body) {
             Some(Body::Unread(spec)) => spec.clone(),
-            Some(Body::Read(_)) | None => return,
+            Some(Body::Read(_) | Body::Left) | None => return,
         };
         let started = Instant::now();
         let reading = Reading::of_spec(&spec);
@@ -181,10 +197,7 @@ impl Controller {
     /// The request has changed since it was judged: it is read afresh and judged again. Where the change is our own
     /// answer, whose confirmation was lost on the way, it is told now.
     async fn look_again(&self, request: &RequestId, decided: &Decided, answer: &Answer) -> Result<(), ReconcileError> {
-        let Some(csr) = self.cluster.request(&request.name).await? else {
-            self.store.lock().remove_request(request);
-            return Ok(());
-        };
+        let Some(csr) = self.read_afresh(request).await? else { return Ok(()) };
         let ours = csr.metadata.uid.as_deref() == Some(&*request.uid)
             && csr.status.conditions.iter().any(|condition| {
                 condition.type_ == answer.decision.condition_type() && condition.message == answer.message
@@ -196,6 +209,15 @@ impl Controller {
         let change = store.replace_request(request, csr);
         self.request_changed(&store, change);
         Ok(())
+    }
+
+    /// The request as it is now; where it is gone, it is forgotten.
+    async fn read_afresh(&self, request: &RequestId) -> Result<Option<CertificateSigningRequest>, ReconcileError> {
+        let csr = self.cluster.request(&request.name).await?;
+        if csr.is_none() {
+            self.store.lock().remove_request(request);
+        }
+        Ok(csr)
     }
 
     /// Writes down what was found, where somebody wants to know.

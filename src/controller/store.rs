@@ -1,12 +1,14 @@
 //! What the controller knows: Nodes and requests, as the watches brought them, as small as decisions allow.
 
 mod nodes;
+mod room;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
+use kube::api::ObjectMeta;
 
 use super::approval::Given;
 use super::queue::Queue;
@@ -17,6 +19,7 @@ use crate::policy::Budget;
 use crate::request::{Reading, USER_PREFIX};
 use crate::san::NodeName;
 use crate::verdict::NonEmpty;
+use room::{Room, Taken};
 
 /// How long the first retry after an error waits; each further one waits twice as long.
 const FIRST_RETRY: Duration = Duration::from_millis(50);
@@ -40,6 +43,7 @@ pub(super) struct Store {
     pub(super) machines: MachineIndex,
     pub(super) surroundings: Surroundings,
     requests: HashMap<Arc<str>, Entry>,
+    room: Room,
     budgets: HashMap<NodeName, Budget>,
     budgets_limit: usize,
     /// Whether requests that come up are left to another run.
@@ -101,6 +105,8 @@ pub(super) struct Pending {
     pub(super) conditions: Vec<Condition>,
     /// What it asks for.
     pub(super) body: Body,
+    /// What that takes of the room there is; none where it is not kept, or only for its turn.
+    room: Option<Taken>,
     /// When its creation was seen to happen; unknown for those that were there at the start.
     pub(super) seen: Option<Instant>,
     /// What was last told of it, so as to tell nothing twice.
@@ -128,6 +134,8 @@ pub(super) enum Body {
     Unread(Arc<RequestSpec>),
     /// As it was understood; the bytes are not kept.
     Read(Arc<Reading>),
+    /// There was no room for it when it came: it is read afresh when its turn comes.
+    Left,
 }
 
 /// What became of a request elsewhere.
@@ -150,12 +158,19 @@ impl Store {
             machines: MachineIndex::default(),
             surroundings,
             requests: HashMap::new(),
+            room: Room::default(),
             budgets: HashMap::new(),
             budgets_limit: MIN_BUDGETS,
             closed: false,
             moment: 0,
             listed: None,
         }
+    }
+
+    /// Keeps no request that comes from now on.
+    #[cfg(test)]
+    pub(super) fn fill(&mut self) {
+        self.room = Room::new(0);
     }
 
     /// Takes in a request as it is now. `seen` is the time when the watch brought it anew, and `None` when a list did.
@@ -192,13 +207,14 @@ impl Store {
                 // An answer cannot be taken back: this is an older state that arrives late.
                 Some(Phase::Approved { .. } | Phase::Denied | Phase::Failed) => return Change::None,
                 Some(Phase::Pending(pending)) => {
-                    pending.resource_version = version;
-                    pending.given = Given::of(&csr.metadata);
-                    pending.conditions = csr.status.conditions;
+                    pending.renew(version, &csr.metadata, csr.status.conditions);
                     self.queue.push(&name);
                     return Change::None;
                 }
-                None => Phase::Pending(Box::new(Pending::new(csr, version, seen))),
+                None => {
+                    let room = self.room.take(&csr.spec);
+                    Phase::Pending(Box::new(Pending::new(csr, version, seen, room)))
+                }
             },
         };
         let change = if was_approved && matches!(phase, Phase::Failed) { Change::SignerFailed } else { Change::None };
@@ -216,6 +232,34 @@ impl Store {
         match self.entry(old) {
             Some(_) => self.apply_request(csr, Some(Instant::now())),
             None => Change::None,
+        }
+    }
+
+    /// Takes in what a request asks for that was left, while it has its turn: room or not, for one request of each
+    /// requestor has its turn at a time.
+    pub(super) fn keep_for_its_turn(&mut self, request: &RequestId, csr: CertificateSigningRequest) -> Change {
+        let is_same = csr.metadata.uid.as_deref() == Some(&*request.uid) && !csr.is_decided();
+        match (self.pending_mut(request), csr.metadata.resource_version.clone()) {
+            (Some(pending), Some(version)) if is_same => {
+                pending.renew(version, &csr.metadata, csr.status.conditions);
+                pending.body = Body::unread(csr.spec);
+                Change::None
+            }
+            (Some(_) | None, Some(_) | None) => self.replace_request(request, csr),
+        }
+    }
+
+    /// Whether there was no room for a pending request when it came.
+    pub(super) fn is_left(&self, request: &RequestId) -> bool {
+        self.pending(request).is_some_and(|pending| matches!(pending.body, Body::Left))
+    }
+
+    /// Gives up what was kept of a request for its turn, and is still pending after that.
+    pub(super) fn leave(&mut self, request: &RequestId) {
+        if let Some(pending) = self.pending_mut(request)
+            && pending.room.is_none()
+        {
+            pending.body = Body::Left;
         }
     }
 
@@ -442,20 +486,39 @@ impl Pending {
         }
     }
 
-    pub(super) fn new(csr: CertificateSigningRequest, resource_version: String, seen: Option<Instant>) -> Self {
-        let CertificateSigningRequest { metadata, mut spec, status } = csr;
-        spec.shrink();
+    /// Takes in what may change while it is pending.
+    fn renew(&mut self, resource_version: String, metadata: &ObjectMeta, conditions: Vec<Condition>) {
+        self.resource_version = resource_version;
+        self.given = Given::of(metadata);
+        self.conditions = conditions;
+    }
+
+    pub(super) fn new(
+        csr: CertificateSigningRequest,
+        resource_version: String,
+        seen: Option<Instant>,
+        room: Option<Taken>,
+    ) -> Self {
+        let CertificateSigningRequest { metadata, spec, status } = csr;
         Self {
             resource_version,
             given: Given::of(&metadata),
             conditions: status.conditions,
-            body: Body::Unread(Arc::new(spec)),
+            body: if room.is_some() { Body::unread(spec) } else { Body::Left },
+            room,
             seen,
             told: None,
             settled: false,
             failures: 0,
             resolved: Resolved::NotAsked,
         }
+    }
+}
+
+impl Body {
+    fn unread(mut spec: RequestSpec) -> Self {
+        spec.shrink();
+        Self::Unread(Arc::new(spec))
     }
 }
 

@@ -16,11 +16,12 @@ use serde_json::{Value, json};
 use crate::fixture::{Answer, Cluster, SOON, alone};
 use crate::harness::control_plane::Options;
 use crate::harness::requests::Request;
-use crate::harness::{approval, protobuf, wait};
+use crate::harness::{approval, lease, protobuf, wait};
 
 pub fn trials() -> Vec<Trial> {
     vec![
         alone("poison::bytes_that_are_no_text_delay_nobody", no_text),
+        alone("poison::thousands_of_names_take_no_memory_and_delay_nobody", thousands_of_names),
         alone("poison::requests_of_megabytes_take_no_memory_and_delay_nobody", megabytes),
     ]
 }
@@ -199,6 +200,57 @@ async fn wait_large_denied(admin: &Client) -> Result<usize> {
         }
     })
     .await
+}
+
+/// How many requests are filed that have as many names as they have room for, while nobody answers.
+const NAMED: usize = 1500;
+const NAMES: usize = 2000;
+/// How many of them the program reads before its turn has come, at least.
+const READ_AHEAD: f64 = 500.0;
+/// The longest request that is looked into.
+const MOST_BYTES: usize = 16 * 1024;
+
+async fn thousands_of_names() -> Result<()> {
+    let mut cluster = Cluster::start(Options::default()).await?;
+    cluster.node("honest-1", &["honest-1", "10.24.0.1"]).await?;
+    cluster.node("rogue-1", &["rogue-1", "10.24.0.9"]).await?;
+    ensure_served(&cluster, 1).await?;
+    cluster.controller.process().terminate(SOON).await?;
+    lease::hold(&cluster.admin()).await?;
+    cluster.controller.process().restart()?;
+    cluster.controller.wait_until_ready().await?;
+
+    let mut request = Request::of_node("rogue-1");
+    for number in 0..NAMES {
+        request = request.dns(&format!("a{number:x}"))?;
+    }
+    let object = request.object()?;
+    let size = object.spec.request.0.len();
+    ensure!((MOST_BYTES - 1000..=MOST_BYTES).contains(&size), "the request has {size} bytes");
+    let rogue: Api<CertificateSigningRequest> = Api::all(cluster.control_plane.client_of_node("rogue-1").await?);
+    let filed = stream::iter(0..NAMED).map(async |_| rogue.create(&PostParams::default(), &object).await.map(drop));
+    filed.buffer_unordered(20).try_collect::<()>().await?;
+    wait::until("requests to be read ahead", SOON, async || {
+        let read = cluster.controller.metric("countersign_evaluation_seconds_count").await?;
+        Ok((read >= Some(READ_AHEAD)).then_some(()))
+    })
+    .await?;
+
+    lease::release(&cluster.admin()).await?;
+    ensure_served(&cluster, 1).await?;
+    wait::until("the requests with thousands of names to be denied", SOON * 4, async || {
+        let metrics = cluster.controller.metrics().await?;
+        let denied = metrics.lines().filter_map(|line| {
+            let (_, count) = line.strip_prefix("countersign_decisions_total{decision=\"denied\"")?.rsplit_once(' ')?;
+            count.parse::<usize>().ok()
+        });
+        Ok((denied.sum::<usize>() == NAMED).then_some(()))
+    })
+    .await?;
+    let most = most_memory(&mut cluster)?;
+    ensure!(most < MOST_MEMORY, "it took {most} bytes");
+    println!("poison: {} MiB at the most, with {NAMED} requests of {NAMES} names", most >> 20);
+    Ok(())
 }
 
 /// How many bytes of memory the controller had at the most since it was started.

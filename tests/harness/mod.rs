@@ -26,6 +26,7 @@ pub mod helm;
 pub mod kubeconfig;
 pub mod kubectl;
 pub mod kubelet;
+pub mod lease;
 pub mod mount;
 pub mod namespace;
 pub mod network;

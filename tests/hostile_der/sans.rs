@@ -199,9 +199,15 @@ fn a_name_said_twice_counts_once() {
 
 #[test]
 fn takes_thousands_of_names_and_does_not_repeat_them_all() {
-    let foreign = (0..1_000_u16).map(|i| ip(&[&[10, 96], &i.to_be_bytes()[..]].concat())).collect();
-    let (verdict, reasons, text) = describe(&asking_for(foreign).judge(&Cluster::default()));
-    assert_eq!((verdict, reasons.len(), reasons[0]), ("deny", 1_001, "TooManySans"));
-    assert!(text.starts_with("1000 addresses are requested; 32 are allowed; no node may have"), "{text}");
-    assert!(text.ends_with("; and 993 more") && text.len() < 1_024, "{text}");
+    let asking_for_many = |count: u16| {
+        let foreign = (0..count).map(|i| ip(&[&[10, 96], &i.to_be_bytes()[..]].concat())).collect();
+        describe(&asking_for(foreign).judge(&Cluster::default()))
+    };
+    let (verdict, reasons, text) = asking_for_many(256);
+    assert_eq!((verdict, reasons.len(), reasons[0]), ("deny", 257, "TooManySans"));
+    assert!(text.starts_with("256 addresses are requested; 32 are allowed; no node may have"), "{text}");
+    assert!(text.ends_with("; and 249 more") && text.len() < 1_024, "{text}");
+    let (verdict, reasons, text) = asking_for_many(257);
+    assert_eq!((verdict, reasons.len(), reasons[0]), ("deny", 257, "ForbiddenSan"));
+    assert!(text.starts_with("257 names and addresses are requested, more than the 256"), "{text}");
 }

@@ -510,6 +510,11 @@ fn every_forbidden_name_has_its_sentence() {
             name,
             "a subject alternative name is of the kind rfc822Name; only dNSName and iPAddress are allowed",
         ),
+        (
+            forbidden(SanError::TooMany(257)),
+            name,
+            "257 names and addresses are requested, more than the 256 that are looked at",
+        ),
         (forbidden(SanError::NoNames), name, "no dNSName and no iPAddress is requested"),
     ]);
 }

@@ -298,6 +298,40 @@ async fn what_is_not_taken_as_a_whole_is_patched_the_next_time() {
     assert!(!world.is_pending() && world.is_approval_counted());
 }
 
+/// One whose request came when there was no room for it.
+fn full(policy: &str) -> World {
+    let world = World::of_own(policy);
+    let csr = world.server.lock().request.clone().unwrap();
+    let mut store = world.controller.store.lock();
+    store.fill();
+    store.remove_request(&world.request);
+    store.apply_request(serde_json::from_value(csr).unwrap(), None);
+    assert!(store.is_left(&world.request));
+    let (requestor, _) = store.queue.pop(Instant::now()).unwrap();
+    store.queue.done(&requestor);
+    drop(store);
+    world
+}
+
+#[tokio::test]
+async fn what_there_was_no_room_for_is_read_afresh_for_its_turn() {
+    let world = full(POLICY);
+    assert_eq!(world.settle().await.1, ["Approved"]);
+    assert!(!world.is_pending() && world.is_approval_counted());
+
+    let world = full(&POLICY.replace("rules", "mode: audit, rules"));
+    assert!(world.settle().await.0.is_ok());
+    {
+        let mut store = world.controller.store.lock();
+        assert_eq!(store.queue.pop(Instant::now()), None);
+        assert!(store.is_left(&world.request) && store.pending_by_reason().contains_key(Approval::REASON));
+    }
+
+    let world = full(POLICY);
+    world.server.lock().request = None;
+    assert!(world.settle().await.0.is_ok() && !world.is_pending());
+}
+
 #[tokio::test]
 async fn who_does_not_lead_reads_requests_and_answers_none() {
     let world = World::of_own(POLICY);

@@ -209,3 +209,61 @@ fn a_budget_is_kept_until_it_is_full_again() {
     let [busy, other] = [busy, &others[0]].map(|name| store.budget(name).unwrap().wait(per_hour, later));
     assert_eq!((busy, other), (Duration::from_mins(1), Duration::ZERO));
 }
+
+/// What is kept of requests with so many bytes of text each, in the order in which they come, with room for so many.
+fn kept(room: usize, texts: &[usize]) -> (Store, Vec<RequestId>) {
+    let mut store = Store { room: Room::new(room), ..store() };
+    for (number, bytes) in texts.iter().enumerate() {
+        let mut csr = request(&json!({"name": format!("csr-{number}"), "uid": "1", "resourceVersion": "1"}));
+        csr.spec.username = format!("system:node:{number}");
+        csr.spec.request = vec![b'x'; bytes - csr.spec.username.len()].into();
+        store.apply_request(csr, None);
+    }
+    let ids = (0..texts.len()).map(|number| store.named(&format!("csr-{number}").into()).unwrap()).collect();
+    (store, ids)
+}
+
+#[test]
+fn of_more_requests_than_there_is_room_for_no_more_is_kept_than_that_they_are_there() {
+    let (mut store, ids) = kept(400, &[50, 51, 50, 50]);
+    let left = |store: &Store| -> Vec<bool> { ids.iter().map(|request| store.is_left(request)).collect() };
+    assert_eq!(left(&store), [false, true, false, true]);
+    // What was read takes room until it is answered.
+    let Body::Unread(spec) = store.pending(&ids[0]).unwrap().body.clone() else { panic!("nobody has read it") };
+    store.set_reading(&ids[0], &spec, Reading::of_spec(&spec));
+    let another = || {
+        let mut csr = with_uid("1");
+        csr.spec.request = vec![b'x'; 30].into();
+        csr
+    };
+    drop(spec);
+    store.apply_request(another(), None);
+    let name: Arc<str> = "csr-a".into();
+    assert!(store.is_left(&store.named(&name).unwrap()));
+    store.set_decided(&ids[0], true);
+    let id = store.named(&name).unwrap();
+    store.remove_request(&id);
+    store.apply_request(another(), None);
+    assert!(!store.is_left(&store.named(&name).unwrap()));
+}
+
+#[test]
+fn what_was_left_is_kept_for_its_turn_alone() {
+    let (mut store, ids) = kept(0, &[50]);
+    let mut csr = request(&json!({"name": "csr-0", "uid": "1", "resourceVersion": "2"}));
+    csr.spec.username = "system:node:0".to_owned();
+    store.leave(&ids[0]);
+    assert!(store.is_left(&ids[0]));
+    let (requestor, _) = store.queue.pop(Instant::now()).unwrap();
+    store.keep_for_its_turn(&ids[0], csr);
+    store.queue.done(&requestor);
+    assert_eq!(store.queue.pop(Instant::now()), None);
+    let pending = store.pending(&ids[0]).unwrap();
+    assert!(matches!(pending.body, Body::Unread(_)) && pending.resource_version == "2");
+    store.leave(&ids[0]);
+    assert!(store.is_left(&ids[0]));
+
+    let (mut store, ids) = kept(200, &[50]);
+    store.leave(&ids[0]);
+    assert!(!store.is_left(&ids[0]));
+}

@@ -24,7 +24,7 @@ pub use usages::UsageError;
 use std::time::Duration;
 
 use crate::api::{CertificateSigningRequest, KUBELET_SERVING, RequestBytes, RequestSpec};
-use crate::san::{NodeName, San, SanError};
+use crate::san::{MOST_SANS, NodeName, San, SanError};
 use crate::verdict::{DenyReason, IgnoreReason, NonEmpty};
 use pkcs10::{Name, Pkcs10};
 
@@ -183,7 +183,11 @@ impl Content {
             Err(error) => reasons.push(DenyReason::KeyNotAllowed(error)),
         }
         content.subject = subject::check(pkcs10.subject(), username).err().map(DenyReason::SubjectMismatch);
-        for name in pkcs10.names() {
+        let names = pkcs10.names();
+        if names.len() > MOST_SANS {
+            content.bad_sans.push(SanError::TooMany(names.len()));
+        }
+        for name in names.iter().take(MOST_SANS) {
             match san(*name) {
                 Ok(san) => content.sans.push(san),
                 Err(error) => content.bad_sans.push(error),
