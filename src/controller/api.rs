@@ -64,17 +64,18 @@ impl Cluster {
     pub(super) async fn approve(&self, name: &str, approval: &Approval<'_>) -> Result<(), ApiError> {
         let requests = Request::new(CertificateSigningRequest::url_path(&(), None));
         let name = segment(name);
-        let request = match approval.form {
-            Form::Whole => serde_json::to_vec(approval).map_err(kube::Error::SerdeError).and_then(|text| {
-                let request = requests.replace_subresource("approval", &name, &PostParams::default(), text);
-                request.map_err(kube::Error::BuildRequest)
-            }),
-            Form::Patch => requests
-                .patch_subresource("approval", &name, &PatchParams::default(), &Patch::Merge(approval))
-                .map_err(kube::Error::BuildRequest),
-        };
         let write = async {
-            let written = self.leaders_client.request_stream(request?).await?;
+            let request = match approval.form {
+                Form::Whole => {
+                    let text = serde_json::to_vec(approval).map_err(kube::Error::SerdeError)?;
+                    requests.replace_subresource("approval", &name, &PostParams::default(), text)
+                }
+                Form::Patch => {
+                    requests.patch_subresource("approval", &name, &PatchParams::default(), &Patch::Merge(approval))
+                }
+            };
+            let request = request.map_err(kube::Error::BuildRequest)?;
+            let written = self.leaders_client.request_stream(request).await?;
             // What the request is like now, the watch tells. Here it is read so that the connection can be used again,
             // and no more of it kept than comes at a time; should it break off, the answer is written all the same.
             let _ = copy_buf(written, &mut sink()).await;

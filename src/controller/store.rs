@@ -182,8 +182,7 @@ impl Store {
             return Change::NameTooLong(csr.spec.username);
         }
         // An answer has to name both the uid and the version.
-        let version = csr.metadata.resource_version.clone().filter(|version| !version.is_empty());
-        let (Some(RequestId { name, uid, created }), Some(version)) = (RequestId::of(&csr), version) else {
+        let (Some(RequestId { name, uid, created }), Some(version)) = (RequestId::of(&csr), version(&csr)) else {
             return Change::None;
         };
         if self.requests.get(&name).is_some_and(|entry| entry.uid != uid) {
@@ -239,7 +238,7 @@ impl Store {
     /// requestor has its turn at a time.
     pub(super) fn keep_for_its_turn(&mut self, request: &RequestId, csr: CertificateSigningRequest) -> Change {
         let is_same = csr.metadata.uid.as_deref() == Some(&*request.uid) && !csr.is_decided();
-        match (self.pending_mut(request), csr.metadata.resource_version.clone()) {
+        match (self.pending_mut(request), version(&csr)) {
             (Some(pending), Some(version)) if is_same => {
                 pending.renew(version, &csr.metadata, csr.status.conditions);
                 pending.body = Body::unread(csr.spec);
@@ -461,6 +460,11 @@ impl Store {
     pub(super) fn unissued(&self) -> usize {
         self.requests.values().filter(|entry| matches!(entry.phase, Phase::Approved { issued: false })).count()
     }
+}
+
+/// The version of a request, as an answer has to name it.
+fn version(csr: &CertificateSigningRequest) -> Option<String> {
+    csr.metadata.resource_version.clone().filter(|version| !version.is_empty())
 }
 
 impl Phase {

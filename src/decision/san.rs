@@ -20,7 +20,7 @@ const MAX_LABEL: usize = 63;
 
 /// How many names and addresses of a request are looked at. A kubelet asks for those of its Node, fewer than twenty; a
 /// request of the longest size has room for thousands.
-pub const MOST_SANS: usize = 256;
+pub const MAX_SANS: usize = 256;
 
 /// Why a subject alternative name is not one that a kubelet-serving certificate may carry.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -58,8 +58,8 @@ pub enum SanError {
     /// A general name of another kind.
     #[error("a subject alternative name is of the kind {0}; only dNSName and iPAddress are allowed")]
     OtherKind(&'static str),
-    /// The extension lists more names and addresses than [`MOST_SANS`].
-    #[error("{0} names and addresses are requested, more than the {MOST_SANS} that are looked at")]
+    /// The extension lists more names and addresses than [`MAX_SANS`].
+    #[error("{0} names and addresses are requested, more than the {MAX_SANS} that are looked at")]
     TooMany(usize),
     /// The extension lists no name at all.
     #[error("no dNSName and no iPAddress is requested")]

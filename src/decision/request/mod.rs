@@ -24,7 +24,7 @@ pub use usages::UsageError;
 use std::time::Duration;
 
 use crate::api::{CertificateSigningRequest, KUBELET_SERVING, RequestBytes, RequestSpec};
-use crate::san::{MOST_SANS, NodeName, San, SanError};
+use crate::san::{MAX_SANS, NodeName, San, SanError};
 use crate::verdict::{DenyReason, IgnoreReason, NonEmpty};
 use pkcs10::{Name, Pkcs10};
 
@@ -184,10 +184,10 @@ impl Content {
         }
         content.subject = subject::check(pkcs10.subject(), username).err().map(DenyReason::SubjectMismatch);
         let names = pkcs10.names();
-        if names.len() > MOST_SANS {
+        if names.len() > MAX_SANS {
             content.bad_sans.push(SanError::TooMany(names.len()));
         }
-        for name in names.iter().take(MOST_SANS) {
+        for name in names.iter().take(MAX_SANS) {
             match san(*name) {
                 Ok(san) => content.sans.push(san),
                 Err(error) => content.bad_sans.push(error),
